@@ -1,0 +1,34 @@
+"""Figures from plain lists, arrays and records, without Streamlit; every title and label comes in already translated.
+
+A page, a report and a test draw the same figure from the same numbers. No figure carries more than ``POINT_LIMIT``
+points: it says in ``layout.meta`` how many it shows of how many.
+"""
+
+from app.charts.calibration import ReliabilitySeries, reliability
+from app.charts.combinations import (
+    Ladder,
+    co_occurrence,
+    combination_frequency,
+    probability_ladder,
+)
+from app.charts.partition import AuditedGroup, error_histogram, learned_against_audited
+from app.charts.style import COLOURS, FONT, POINT_LIMIT
+from app.charts.training import TrainingHistory, TrainingLabels, training_curves
+
+__all__ = [
+    "COLOURS",
+    "FONT",
+    "POINT_LIMIT",
+    "AuditedGroup",
+    "Ladder",
+    "ReliabilitySeries",
+    "TrainingHistory",
+    "TrainingLabels",
+    "co_occurrence",
+    "combination_frequency",
+    "error_histogram",
+    "learned_against_audited",
+    "probability_ladder",
+    "reliability",
+    "training_curves",
+]

@@ -1,0 +1,104 @@
+"""How every figure looks: six colours that stay apart for colour-blind eyes, fonts with kanji, one quiet layout."""
+
+from typing import Final
+
+import numpy as np
+import plotly.graph_objects as go
+
+COLOURS: Final = ("#1D4ED8", "#D55E00", "#009E73", "#7C2D12", "#111827", "#475569")
+SYMBOLS: Final = ("circle", "diamond", "square", "triangle-up", "x", "cross")
+DASHES: Final = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+DIVERGING: Final = [[0.0, "#B45309"], [0.5, "#F8FAFC"], [1.0, "#1D4ED8"]]
+FONT: Final = (
+    "'Hiragino Sans','Yu Gothic UI','Meiryo','Noto Sans JP','Noto Sans CJK JP','Helvetica Neue',Arial,sans-serif"
+)
+TEXT: Final = "#0F172A"
+QUIET: Final = "#475569"
+GRID: Final = "#E2E8F0"
+POINT_LIMIT: Final = 5_000
+
+
+def blank(title: str, *, height: int = 420, legend: bool = True) -> go.Figure:
+    """Return an empty figure in the style of the dashboard, the finding as its title."""
+    figure = go.Figure()
+    figure.update_layout(
+        title={
+            "text": wrapped(title),
+            "x": 0.01,
+            "xref": "container",
+            "xanchor": "left",
+            "yref": "container",
+            "y": 0.97,
+        }
+        | {"yanchor": "top", "font": {"size": 17, "color": TEXT}},
+        font={"family": FONT, "size": 13, "color": TEXT},
+        paper_bgcolor="#FFFFFF",
+        plot_bgcolor="#FFFFFF",
+        height=height,
+        margin={"l": 8, "r": 16, "t": 84 if legend else 64, "b": 8},
+        showlegend=legend,
+        legend={"orientation": "h", "x": 0.0, "y": 1.0, "yanchor": "bottom", "font": {"color": TEXT}},
+        hoverlabel={"font": {"family": FONT}},
+        hovermode="closest",
+        separators=".,",
+        meta={"shown": 0, "total": 0},
+    )
+    axis = {"gridcolor": GRID, "linecolor": QUIET, "zerolinecolor": GRID, "automargin": True, "ticks": "outside"}
+    axis |= {"tickcolor": GRID, "title": {"font": {"color": QUIET}, "standoff": 12}}
+    figure.update_xaxes(**axis)
+    figure.update_yaxes(**axis)
+    return figure
+
+
+def wrapped(title: str, limit: int = 96) -> str:
+    """Return a title broken into lines that a half-width chart can hold; kanji count double.
+
+    >>> wrapped("one two", limit=4)
+    'one<br>two'
+    """
+    lines, line, width = [], "", 0
+    for word in _words(title):
+        cost = sum(2 if ord(mark) > 0x2E7F else 1 for mark in word)
+        if line and width + cost > limit:
+            lines.append(line.strip())
+            line, width = "", 0
+        line, width = line + word, width + cost
+    return "<br>".join([*lines, line.strip()])
+
+
+def thinned(total: int, limit: int = POINT_LIMIT) -> np.ndarray:
+    """Return the positions of at most ``limit`` evenly spaced points out of ``total``; the same ones every time.
+
+    >>> thinned(10, 4).tolist()
+    [0, 3, 6, 9]
+    """
+    if total <= limit:
+        return np.arange(total)
+    return np.linspace(0, total - 1, limit).round().astype(int)
+
+
+def note_points(figure: go.Figure, shown: int, total: int) -> go.Figure:
+    """Record in the figure how many points it shows of how many."""
+    figure.update_layout(meta={"shown": int(shown), "total": int(total)})
+    return figure
+
+
+def shared(limit: int, sizes: list[int]) -> list[int]:
+    """Return how many of ``limit`` points each of several groups may show, in proportion to their sizes.
+
+    >>> shared(10, [30, 10]), shared(10, [2, 3])
+    ([7, 2], [2, 3])
+    """
+    total = sum(sizes)
+    return sizes if total <= limit else [limit * size // total for size in sizes]
+
+
+def _words(title: str) -> list[str]:
+    words, word = [], ""
+    for mark in title:
+        word += mark
+        # Latin text breaks at spaces; Japanese may break behind its punctuation and particles' commas.
+        if mark in " 、。)」":
+            words.append(word)
+            word = ""
+    return [*words, word] if word else words

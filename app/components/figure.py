@@ -1,0 +1,65 @@
+"""A chart with its data under it: the finding as its title, the table one click away, the file one more."""
+
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from app.components import place
+from app.components.language import _
+from app.components.plain import escape
+from app.text.numbers import count
+
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def figure(chart: go.Figure, table: pd.DataFrame, *, key: str, alt: str) -> None:
+    """Draw a chart, a sentence where it shows only some of its points, its table and the table as a file.
+
+    Args:
+        chart: a figure of ``app.charts``.
+        table: all the data of the chart, with translated headings.
+        key: unique on the page; the name of the file that is offered.
+        alt: what the chart shows, for a person who can't see it.
+    """
+    layout: dict[str, Any] = chart.to_dict()["layout"]
+    # The page sets the finding in its own text, which wraps at any width; the figure keeps it for reports.
+    st.markdown(f"**{escape(layout['title']['text'].replace('<br>', ' '))}**")
+    shown = go.Figure(chart).update_layout(title_text="", margin_t=40 if layout["showlegend"] else 12)
+    st.plotly_chart(shown, theme=None, key=key, alt=alt, config={"displaylogo": False, "displayModeBar": False})
+    meta: dict[str, int] = layout.get("meta") or {}
+    if meta.get("shown", 0) < meta.get("total", 0):
+        lang = place.language()
+        st.caption(
+            _("The chart shows {shown} of {total} points, evenly chosen; the table has them all.").format(
+                shown=count(meta["shown"], lang), total=count(meta["total"], lang)
+            )
+        )
+    with st.expander(_("Data of this chart"), icon=":material/table_chart:", key=f"{key}_table"):
+        st.dataframe(table, hide_index=True, key=f"{key}_frame")
+        st.download_button(
+            _("Download as CSV"),
+            csv_bytes(table),
+            file_name=f"jebm_{key}.csv",
+            mime="text/csv",
+            icon=":material/download:",
+            key=f"{key}_download",
+            on_click="ignore",
+        )
+
+
+def csv_bytes(table: pd.DataFrame) -> bytes:
+    r"""Return a table as a CSV file that a spreadsheet opens with its Japanese intact and runs nothing from.
+
+    A text cell that a spreadsheet would take for a formula gets an apostrophe in front.
+
+    >>> csv_bytes(pd.DataFrame({"a": ["=1+1"]})).decode("utf-8-sig").splitlines()
+    ['a', "'=1+1"]
+    """
+    safe = table.map(_harmless).rename(columns=_harmless)
+    return safe.to_csv(index=False).encode("utf-8-sig")
+
+
+def _harmless(cell: object) -> object:
+    return "'" + cell if isinstance(cell, str) and cell.startswith(_FORMULA_STARTS) else cell

@@ -1,0 +1,42 @@
+"""The recent runs: what they are called, how they stand, and a way back into each."""
+
+import streamlit as st
+
+from app.components import place
+from app.components.language import _
+from app.components.plain import escape
+from app.components.verdict import Colour
+from app.text import marked
+from app.text.numbers import moment
+from jebm_core.runs.records import RunView, State
+
+_STATES: dict[State, tuple[str, str, Colour | str]] = {
+    State.QUEUED: (marked("Waiting"), ":material/schedule:", "gray"),
+    State.RUNNING: (marked("Running"), ":material/play_circle:", "blue"),
+    State.SUCCEEDED: (marked("Finished"), ":material/check_circle:", "green"),
+    State.FAILED: (marked("Failed"), ":material/error:", "red"),
+    State.CANCELLED: (marked("Cancelled"), ":material/cancel:", "orange"),
+}
+
+
+def state_badge(state: State) -> None:
+    """Draw the state of a run: a word, an icon and a colour."""
+    word, icon, colour = _STATES[state]
+    st.badge(_(word), icon=icon, color=colour)  # pyright: ignore[reportArgumentType]
+
+
+def run_list(runs: tuple[RunView, ...]) -> None:
+    """Draw one line a run; opening one puts it into the URL."""
+    for run in runs:
+        with st.container(border=True):
+            name, state, when, step = st.columns([4, 1.5, 2, 1.2], vertical_alignment="center")
+            with name:
+                st.markdown(f"**{escape(run.spec.title or run.spec.dataset_name)}**")
+            with state:
+                state_badge(run.state)
+            with when:
+                st.caption(moment(run.created, place.language()))
+            with step:
+                if st.button(_("Open"), key=f"run_{run.id}", width="stretch"):
+                    place.put(run=run.id, dataset=run.spec.dataset, roles=None)
+                    st.switch_page("views/train.py")

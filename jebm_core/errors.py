@@ -1,0 +1,53 @@
+"""The errors that jebm raises on purpose.
+
+JebmError
+├── UserError            the input is at fault: exit code 2, one sentence for the person
+│   ├── TableError       a table or a cell of it
+│   ├── SpecError        a setting, an option or a combination of them
+│   └── ModelFolderError a saved model or run that can't be read
+├── TrainingStopped      a run ended without a model that may be used; carries the reason as a sentence
+└── Cancelled            somebody asked the work to stop
+
+A message says what was expected, what was found, where, and what to do next.
+"""
+
+
+class JebmError(Exception):
+    """Base of every error that jebm raises on purpose."""
+
+
+class UserError(JebmError):
+    """The input is at fault. ``str(error)`` is the sentence a person reads, in English.
+
+    The sentence is kept as a template and its values, so that a catalogue can translate it:
+    ``catalogue(error.template).format(**error.values)``.
+
+    >>> error = TableError("Column {column!r} occurs twice in {file}.", column="y_a", file="t.csv")
+    >>> str(error)
+    "Column 'y_a' occurs twice in t.csv."
+    """
+
+    def __init__(self, template: str, **values: object) -> None:
+        self.template = template
+        self.values = values
+        super().__init__(template.format(**values) if values else template)
+
+
+class TableError(UserError):
+    """A table, a column or a cell is not what was expected."""
+
+
+class SpecError(UserError):
+    """A setting, or a combination of settings, that can't be met."""
+
+
+class ModelFolderError(UserError):
+    """A model folder or run folder that is missing, damaged or of another version."""
+
+
+class TrainingStopped(JebmError):
+    """Training ended without a usable model; the message is the reason."""
+
+
+class Cancelled(JebmError):
+    """The work was asked to stop and did so."""

@@ -1,0 +1,1 @@
+"""How good a fitted model is: one question a module, none of which needs another."""

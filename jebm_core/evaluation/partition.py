@@ -1,0 +1,447 @@
+"""The log-partition audit: the learned τ(x) held against log Z_q(x) = log E_{y∼q} e^{g(x,y)} computed in another way.
+
+==================  ==============================================================  =======================
+method              how                                                             exact
+==================  ==============================================================  =======================
+closed form         A_q(θ), no interactions (``permanent`` for rankings)            yes
+listing             every combination, in chunks                                    yes, up to 2^22 combinations
+annealing           chains from the tilt to the model, `annealing.anneal`           95 % interval
+importance          draws from a proposal, `psis.estimate_from_weights`             95 % interval
+==================  ==============================================================  =======================
+
+For every divergence but KL, τ isn't the log-partition but the number that makes Σ_y q(y) (f*)′(g(x,y) − τ) = 1;
+``listing (multiplier)`` solves for it.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from scipy import stats
+from torch import Tensor
+
+from jebm_core.divergences import KL
+from jebm_core.errors import Cancelled, SpecError
+from jebm_core.evaluation.annealing import anneal, elements_per_row
+from jebm_core.evaluation.psis import RELIABLE_K, WeightedEstimate, estimate_from_weights
+from jebm_core.interactions import QuadraticInteraction
+from jebm_core.losses import score_draws
+from jebm_core.model import AnchoredBase, ConditionalModel, Context, JointModel, MeanFieldBase
+from jebm_core.proposals import AnchoredProposal, MeanFieldProposal, Proposal, TiltProposal
+from jebm_core.spaces import MAX_LISTING, OutputSpace, Rankings
+
+TRUSTED_ERROR = 0.1
+"""Nats. e^0.1: probabilities are about ten per cent off, less than two trained models differ by."""
+CAUTION_ERROR = 0.3
+"""Nats. e^0.3: probabilities are about a third off; the order of likely combinations stands, expected values don't."""
+RELIABLE_ROWS = 0.95
+"""Share of rows on which an audit that samples must have k̂ ≤ 0.7, and respect the certified lower bound."""
+MIN_EFFECTIVE_DRAWS = 8.0
+"""Median effective sample size that an audit that samples must have; below it the interval itself is a guess."""
+MAX_LISTING_WORK = 2_000_000_000
+"""rows · |𝒴| · statistics up to which ``auto`` lists: about a minute on one core."""
+
+_ELEMENTS = 2**23  # numbers in a temporary tensor
+_ROWS = 256  # contexts at a time, so that k × k numbers for each fit in memory
+_HALVINGS = 50  # of the interval of a multiplier: 1e-15 of its width
+_VERDICTS = ("trusted", "caution", "do not trust")
+
+Method = Literal["auto", "exact", "ais", "importance"]
+
+
+@dataclass(frozen=True)
+class PartitionSummary:
+    """An audit in one line. Errors are learned − audited, in nats; None where a number does not apply.
+
+    Attributes:
+        ess_median: effective number of draws, median over rows.
+        pareto_k_max: largest k̂ of all rows; may be +inf.
+        verdict: ``trusted``, ``caution`` or ``do not trust``, see `PartitionAudit.verdict`.
+    """
+
+    method: str
+    exact: bool
+    n: int
+    mae: float
+    bias: float
+    r2: float | None
+    rank_correlation: float | None
+    ess_median: float | None
+    pareto_k_max: float | None
+    verdict: str
+
+    def to_json(self) -> dict[str, str | bool | int | float | None]:
+        """As written in files: numbers that are not finite, which JSON does not have, become null."""
+        values = dict(self.__dict__)
+        return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in values.items()}
+
+
+@dataclass(frozen=True)
+class PartitionAudit:
+    """Learned and audited log-partition of each context, in nats; tensors on the CPU in float64.
+
+    Attributes:
+        low, high: 95 % interval of the audited value; equal to it where exact. ``high`` is +inf where no draw bounds
+            what was missed (k̂ ≥ 1).
+        effective_share, pareto_k: quality of the draws; NaN where exact.
+        method: ``closed form``, ``permanent``, ``listing``, ``listing (multiplier)``, ``annealing`` or ``importance``.
+        lower_bound: certified variational bound of log Z_q(x), NaN where the model has none.
+        num_draws: random draws or chains a row; 0 where exact.
+    """
+
+    learned: Float[Tensor, " row"]
+    audited: Float[Tensor, " row"]
+    low: Float[Tensor, " row"]
+    high: Float[Tensor, " row"]
+    effective_share: Float[Tensor, " row"]
+    pareto_k: Float[Tensor, " row"]
+    method: str
+    exact: bool
+    lower_bound: Float[Tensor, " row"]
+    num_draws: int = 0
+
+    def verdict(self) -> str:
+        """How far the learned log-partition may be relied on: ``trusted``, ``caution`` or ``do not trust``.
+
+        Mean absolute error and |bias| up to 0.1 nat are trusted, up to 0.3 call for caution, more (or NaN) is not.
+
+        An audit that samples must deserve its verdict: the median half-width of its intervals is held to the same
+        limits, and the verdict falls one step where k̂ > 0.7 or a certified lower bound lies above the interval on more
+        than 5 % of rows, or the median effective sample size is below 8.
+        """
+        error = self.learned - self.audited
+        worst = max(error.abs().mean().item(), abs(error.mean().item()))
+        step = _step(worst)
+        if not self.exact:
+            step = max(step, _step(((self.high - self.low) / 2).median().item()))
+            covered = (self.pareto_k <= RELIABLE_K).double().mean().item() >= RELIABLE_ROWS
+            contradicted = (self.lower_bound > self.high + 1e-3).double().mean().item() > 1 - RELIABLE_ROWS
+            effective = self.effective_share.median().item() * self.num_draws
+            step += not covered or contradicted or effective < MIN_EFFECTIVE_DRAWS
+        return _VERDICTS[min(step, 2)]
+
+    def summary(self) -> PartitionSummary:
+        """Means over rows, and the verdict."""
+        error = self.learned - self.audited
+        n = len(error)
+        total = (self.audited - self.audited.mean()).square().sum().item()
+        varied = n > 1 and total > 0 and bool((self.learned != self.learned[0]).any())
+        ranks = [stats.rankdata(values.numpy()) for values in (self.learned, self.audited)]
+        return PartitionSummary(
+            method=self.method,
+            exact=self.exact,
+            n=n,
+            mae=error.abs().mean().item(),
+            bias=error.mean().item(),
+            r2=1 - error.square().sum().item() / total if n > 1 and total > 0 else None,
+            rank_correlation=float(np.corrcoef(*ranks)[0, 1]) if varied else None,
+            ess_median=None if self.exact else self.effective_share.median().item() * self.num_draws,
+            pareto_k_max=None if self.exact else self.pareto_k.max().item(),
+            verdict=self.verdict(),
+        )
+
+    def residual_quantiles(self, level: float = 0.95) -> tuple[float, float]:
+        """Limits of learned − log Z of a new context, kept with probability ≥ ``level`` if it is like the audited ones.
+
+        Split-conformal: with n rows, the ⌊(n+1)(1−level)/2⌋-th smallest and the ⌈(n+1)(1+level)/2⌉-th smallest
+        residual; ∓inf where n is too small for the level. Where the audit is not exact, residuals are taken to the far
+        end of its interval.
+
+        Raises:
+            SpecError: ``level`` is not between 0 and 1.
+        """
+        if not 0 < level < 1:
+            raise SpecError("Expected a level above 0 and below 1, found {level}; 0.95 is usual.", level=level)
+        n = len(self.learned)
+        first, last = math.floor((n + 1) * (1 - level) / 2 + 1e-9), math.ceil((n + 1) * (1 + level) / 2 - 1e-9)
+        down, up = (self.learned - self.high).sort().values, (self.learned - self.low).sort().values
+        return down[first - 1].item() if first >= 1 else -math.inf, up[last - 1].item() if last <= n else math.inf
+
+
+class Monitor(NamedTuple):
+    """Reports progress within a share of the whole and raises `Cancelled` when asked to stop."""
+
+    on_progress: Callable[[float], None] | None = None
+    should_stop: Callable[[], bool] | None = None
+    start: float = 0.0
+    width: float = 1.0
+
+    def part(self, start: float, stop: float) -> "Monitor":
+        """The same for the share of the work between two fractions."""
+        return Monitor(self.on_progress, self.should_stop, self.start + start * self.width, (stop - start) * self.width)
+
+    def __call__(self, fraction: float) -> None:
+        if self.should_stop is not None and self.should_stop():
+            raise Cancelled("The log-partition audit was stopped on request.")
+        if self.on_progress is not None:
+            self.on_progress(self.start + fraction * self.width)
+
+
+def audit_partition(
+    model: JointModel,
+    context: Context,
+    *,
+    method: Method = "auto",
+    proposal: Proposal | None = None,
+    seed: int = 0,
+    num_samples: int = 4096,
+    temperatures: int = 100,
+    chains: int = 64,
+    on_progress: Callable[[float], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> PartitionAudit:
+    """Hold the learned log-partition against an independent computation at every context.
+
+    Args:
+        method: ``auto`` is exact where that is cheap (rows·|𝒴|·statistics ≤ 2e9) and anneals elsewhere; ``exact``,
+            ``ais`` and ``importance`` insist.
+        proposal: for ``importance``; by default the strongest that the model allows.
+        num_samples: draws a row for ``importance``.
+        temperatures, chains: for annealing.
+        on_progress: told the share that is done, between 0 and 1.
+        should_stop: asked often; True ends the audit with `Cancelled`.
+
+    Raises:
+        SpecError: no method of the kind asked for exists for this model.
+
+    >>> from jebm_core.model import TiltBase
+    >>> from jebm_core.networks import Affinity, Trunk, UnaryHead, correction_network
+    >>> from jebm_core.references import UniformReference
+    >>> from jebm_core.spaces import Subsets
+    >>> space, trunk = Subsets(("a", "b")), Trunk(1, (), dropout=0.0)
+    >>> g, delta = Affinity(space, trunk, UnaryHead(space, 1)), correction_network("linear", 2)
+    >>> parts = {"reference": UniformReference(space), "divergence": KL(), "base": TiltBase()}
+    >>> model = JointModel(space=space, affinity=g, correction=delta, **parts)
+    >>> audit = audit_partition(model, Context(torch.ones(3, 1), torch.zeros(3, 0)))
+    >>> audit.method, audit.summary().verdict
+    ('closed form', 'trusted')
+    """
+    monitor = Monitor(on_progress, should_stop)
+    with torch.no_grad(), _evaluating(model):
+        if context.x.shape[0] == 0:
+            raise SpecError("Expected at least one row to audit, found none; choose some rows.")
+        p = model.unnormalised(context.rows(slice(0, 1)))
+        monitor(0.0)
+        chosen = _choose(model, p, context.x.shape[0], method)
+        device = p.scores.theta.device
+        generator = None if device.type == "meta" else torch.Generator(device).manual_seed(seed)
+        match chosen:
+            case "closed form" | "permanent":
+
+                def solved(q: ConditionalModel, part: Monitor) -> Tensor:
+                    part(1.0)
+                    return q.reference.log_normalizer(q.scores.theta)
+
+                estimate = _exactly(_in_rows(model, context, _ROWS, monitor, solved))
+            case "listing":
+                estimate = _exactly(_in_rows(model, context, _ROWS, monitor, listed_log_partition))
+            case "listing (multiplier)":
+                rows = max(1, 2**24 // model.space.cardinality())
+                estimate = _exactly(_in_rows(model, context, rows, monitor, listed_multiplier))
+            case "annealing":
+                each = elements_per_row(p, num_chains=chains, temperatures=temperatures)
+                rows = max(1, 4 * _ELEMENTS // each)
+
+                def annealed(q: ConditionalModel, part: Monitor) -> Tensor:
+                    log_w = anneal(
+                        q, num_chains=chains, temperatures=temperatures, generator=generator, on_temperature=part
+                    )
+                    return torch.stack(estimate_from_weights(log_w))
+
+                estimate = WeightedEstimate(*_in_rows(model, context, rows, monitor, annealed))
+            case _:
+                way = proposal or _strongest_proposal(model, p)
+                anchors = len(way.anchors) if isinstance(way, AnchoredProposal) else 0
+                rows = max(1, _ELEMENTS // (num_samples * max(model.space.num_statistics, anchors)))
+
+                def weighted(q: ConditionalModel, part: Monitor) -> Tensor:
+                    result = importance_log_partition(q, way, num_samples, generator=generator)
+                    part(1.0)
+                    return torch.stack(result)
+
+                estimate = WeightedEstimate(*_in_rows(model, context, rows, monitor, weighted))
+        learned, bound = torch.cat(
+            [_learned_and_bound(model, rows) for rows in map(Context, *(c.split(_ROWS) for c in context))], -1
+        )
+        monitor(1.0)
+        values = [v.to("cpu", torch.float64) for v in (learned, *estimate, bound)]
+    learned, audited, low, high, share, k, bound = values
+    exact = chosen not in ("annealing", "importance")
+    draws = 0 if exact else chains if chosen == "annealing" else num_samples
+    return PartitionAudit(learned, audited, low, high, share, k, chosen, exact, bound, draws)
+
+
+def listed_log_partition(p: ConditionalModel, monitor: Callable[[float], None] | None = None) -> Float[Tensor, " row"]:
+    """log Σ_y q(y|x) e^{g(x,y)} over every combination, by a running log-sum-exp in float64.
+
+    Cost O(rows · |𝒴| · statistics) for linear and low-rank scores, statistics² for full pairs; memory bounded for any
+    size.
+    """
+    total = torch.full_like(p.scores.theta[:, 0], -math.inf, dtype=torch.float64)
+    size = p.space.cardinality()
+    for start, points in _combinations(p.space, _points_at_once(p), p.scores.theta.device):
+        log_w = p.reference.log_prob_of(points) + p.affinity_of(points)
+        total = torch.logaddexp(total, log_w.double().logsumexp(0))
+        if monitor is not None:
+            monitor(min(1.0, (start + len(points)) / size))
+    return total
+
+
+def listed_multiplier(p: ConditionalModel, monitor: Callable[[float], None] | None = None) -> Float[Tensor, " row"]:
+    """τ with Σ_y q(y|x) (f*)′(g(x,y) − τ) = 1, by bisection over every combination, in float64.
+
+    For KL it is log Z_q(x). (f*)′(0) = 1 and (f*)′ increases, so that the total is at most 1 at τ = max g and at least 1
+    at τ = min g; τ is also at least max g less the upper end of the domain of f*. Cost: 50 passes over rows · |𝒴|
+    numbers, which are all kept.
+    """
+    f = p.divergence
+    parts = [
+        (p.reference.log_prob_of(points).double(), p.affinity_of(points).double())
+        for _, points in _combinations(p.space, _points_at_once(p), p.scores.theta.device)
+    ]
+    log_q, g = torch.cat([a for a, _ in parts]), torch.cat([b.expand_as(a) for a, b in parts])
+    possible = log_q > -math.inf
+    high = torch.where(possible, g, -math.inf).amax(0)
+    low = torch.maximum(torch.where(possible, g, math.inf).amin(0), high - f.upper)
+    for step in range(_HALVINGS):
+        middle = (low + high) / 2
+        too_much = (log_q + f.log_density_ratio(g - middle)).logsumexp(0) > 0
+        low, high = torch.where(too_much, middle, low), torch.where(too_much, high, middle)
+        if monitor is not None:
+            monitor((step + 1) / _HALVINGS)
+    return (low + high) / 2
+
+
+def importance_log_partition(
+    p: ConditionalModel, proposal: Proposal, num_samples: int, *, generator: torch.Generator | None = None
+) -> WeightedEstimate:
+    """log Z_q(x) from weighted draws, with an interval that listed combinations do not widen."""
+    draws, own, shared = score_draws(p, proposal.draw(p, num_samples, generator=generator))
+    listed = (draws.points_log_weight + shared).double().logsumexp(0)
+    if draws.num_random == 0:
+        return WeightedEstimate(listed, listed, listed, torch.ones_like(listed), torch.zeros_like(listed))
+    return estimate_from_weights((draws.log_weight + own).double() + math.log(draws.num_random), listed)
+
+
+def _choose(model: JointModel, p: ConditionalModel, rows: int, method: Method) -> str:
+    """The method as the audit names it; `SpecError` where there is none."""
+    space, kl = model.space, isinstance(model.divergence, KL)
+    listable = space.cardinality() <= MAX_LISTING
+    if not kl:
+        if method in ("ais", "importance") or not listable:
+            raise SpecError(
+                "Expected the divergence kl, or the method exact on at most {limit} combinations, for a log-partition "
+                "audit, found {divergence} with the method {method} on about 10^{power:.0f} combinations; its "
+                "multiplier is known by listing alone, so train with kl or audit a smaller space.",
+                limit=MAX_LISTING,
+                method=method,
+                divergence=model.divergence.name,
+                power=space.log_cardinality() / math.log(10),
+            )
+        return "listing (multiplier)"
+    match method:
+        case "ais":
+            return "annealing"
+        case "importance":
+            return "importance"
+        case _:
+            if p.scores.interaction is None:
+                return "permanent" if isinstance(space, Rankings) else "closed form"
+            work = rows * space.cardinality() * space.num_statistics
+            if listable and (method == "exact" or work <= MAX_LISTING_WORK):
+                return "listing"
+            if method == "auto":
+                return "annealing"
+    raise SpecError(
+        "Expected a model without interactions or a space of at most {limit} combinations for an exact audit, found "
+        "interactions over about 10^{power:.0f} combinations; use the method auto or ais.",
+        limit=MAX_LISTING,
+        power=space.log_cardinality() / math.log(10),
+    )
+
+
+def _strongest_proposal(model: JointModel, p: ConditionalModel) -> Proposal:
+    """Anchored where the base has anchors, else the mean-field tilt where it is certified, else the tilt."""
+    if isinstance(model.base, AnchoredBase):
+        return AnchoredProposal(model.space, model.base.anchors)
+    return MeanFieldProposal() if p.has_mean_field else TiltProposal()
+
+
+def _learned_and_bound(model: JointModel, context: Context) -> Float[Tensor, "two row"]:
+    """τ(x), and a lower bound of log Z_q(x) that holds for every x, NaN where the model has none."""
+    p = model(context)
+    if not isinstance(model.divergence, KL) or not p.has_mean_field:
+        bound = torch.full_like(p.log_partition, math.nan)
+    elif isinstance(model.base, AnchoredBase | MeanFieldBase):
+        bound = model.base(p)[0]
+    else:
+        bound = p.mean_field.bound
+    return torch.stack([p.log_partition, bound])
+
+
+def _in_rows(
+    model: JointModel,
+    context: Context,
+    rows: int,
+    monitor: Monitor,
+    compute: Callable[[ConditionalModel, Monitor], Tensor],
+) -> Float[Tensor, "*statistic row"]:
+    """Some rows at a time, joined along the last axis."""
+    n = context.x.shape[0]
+    parts = []
+    for start in range(0, n, rows):
+        part = monitor.part(start / n, min(1.0, (start + rows) / n))
+        parts.append(compute(model.unnormalised(context.rows(slice(start, start + rows))), part))
+    return torch.cat(parts, -1)
+
+
+def _combinations(
+    space: OutputSpace, points_at_once: int, device: torch.device
+) -> Iterator[tuple[int, Int64[Tensor, "point item"]]]:
+    """(how many came before, some combinations) until each has come once, in the order of ``space.listing()``."""
+    size = space.cardinality()
+    if not space.factorises:
+        points = space.listing(device)
+        for start in range(0, size, points_at_once):
+            yield start, points[start : start + points_at_once]
+        return
+    sizes = torch.tensor(space.options_per_item(), device=device)
+    strides = torch.cat([sizes.new_ones(1), sizes[:-1].cumprod(0)])
+    for start in range(0, size, points_at_once):
+        index = torch.arange(start, min(size, start + points_at_once), device=device)
+        yield start, index.unsqueeze(-1) // strides % sizes
+
+
+def _points_at_once(p: ConditionalModel) -> int:
+    """How many combinations keep pairs of statistics, and the hidden layer of a network a row, within memory."""
+    h = p.scores.interaction
+    hidden = 1 if h is None or isinstance(h, QuadraticInteraction) else 64
+    return max(64, _ELEMENTS // max(p.space.num_statistics**2, p.scores.theta.shape[0] * hidden))
+
+
+def _exactly(value: Float[Tensor, " row"]) -> WeightedEstimate:
+    """An estimate without noise."""
+    nan = torch.full_like(value, math.nan)
+    return WeightedEstimate(value, value, value, nan, nan)
+
+
+def _step(error: float) -> int:
+    """0, 1 or 2 for an error in nats; NaN is the worst."""
+    return 0 if error <= TRUSTED_ERROR else 1 if error <= CAUTION_ERROR else 2
+
+
+@contextmanager
+def _evaluating(model: JointModel) -> Iterator[None]:
+    """Without dropout, and afterwards as before."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode

@@ -1,0 +1,456 @@
+"""A fitted model: frozen, in evaluation mode, saved as numbers and JSON.
+
+Everything a person asks of p(y|x) for rows of a table is a method here. Work is done in chunks of rows, so memory does not grow with the table.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, final
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int64, Integer
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from jebm_core import decoding
+from jebm_core.classifiers import ClassifierMarginals
+from jebm_core.errors import ModelFolderError, SpecError
+from jebm_core.losses import estimated_log_partition, score_draws
+from jebm_core.model import AnchoredBase, ConditionalModel, Context, JointModel
+from jebm_core.proposals import (
+    AnchoredProposal,
+    ListingProposal,
+    MeanFieldProposal,
+    Proposal,
+    ReferenceProposal,
+    TiltProposal,
+)
+from jebm_core.recipes import Architecture, build_model, describe_space
+from jebm_core.references import sample_categorical
+from jebm_core.settings import FitSettings
+from jebm_core.spaces import OutputSpace, Rankings
+from jebm_core.tables import FeatureEncoder, OutputSchema, Table
+
+FORMAT = 1
+CHUNK = 512
+"""Rows at a time."""
+MAX_LISTED_DRAWS = 2**14
+"""Size of the space up to which predictions list every combination instead of drawing."""
+DRAWS = 1024
+
+
+@final
+@dataclass(frozen=True)
+class ModelRecord:
+    """What `model.json` holds: everything but tensors.
+
+    Attributes:
+        interval: the 2.5 % and 97.5 % quantiles of τ − log Z on held-out rows, in nats: what a 95 % interval of log p is made from.
+        summary: figures of the fit (rows, seconds, stop reason, verdict …) for people.
+    """
+
+    schema: OutputSchema
+    encoder: FeatureEncoder
+    features: tuple[str, ...]
+    architecture: Architecture
+    settings: FitSettings
+    interval: tuple[float, float]
+    data_name: str
+    data_sha256: str
+    versions: dict[str, str]
+    summary: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """A record that JSON can hold."""
+        return {
+            "format": FORMAT,
+            "schema": self.schema.to_json(),
+            "encoder": self.encoder.to_json(),
+            "features": list(self.features),
+            "architecture": self.architecture.to_json(),
+            "settings": self.settings.to_json(),
+            "interval": list(self.interval),
+            "data_name": self.data_name,
+            "data_sha256": self.data_sha256,
+            "versions": self.versions,
+            "summary": self.summary,
+        }
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> "ModelRecord":
+        """The record that `to_json` described."""
+        return cls(
+            OutputSchema.from_json(record["schema"]),
+            FeatureEncoder.from_json(record["encoder"]),
+            tuple(record["features"]),
+            Architecture.from_json(record["architecture"]),
+            FitSettings.from_json(record["settings"]),
+            (record["interval"][0], record["interval"][1]),
+            record["data_name"],
+            record["data_sha256"],
+            record["versions"],
+            record["summary"],
+        )
+
+
+class LogProb(NamedTuple):
+    """log p(y|x) in nats with a 95 % interval that stands for the error of the learned log-partition."""
+
+    value: Float[Tensor, " row"]
+    low: Float[Tensor, " row"]
+    high: Float[Tensor, " row"]
+
+
+class WeightedDraws(NamedTuple):
+    """Combinations with normalised weights: Σ_m exp(log_weight) = 1 for every row.
+
+    ``effective`` is the effective sample size (the number of combinations where all are listed).
+    """
+
+    y: Integer[Tensor, "draw batch item"]
+    log_weight: Float[Tensor, "draw batch"]
+    effective: Float[Tensor, " batch"]
+    listed: bool
+
+
+@final
+class FittedModel:
+    """p(y|x), ready for use. Made by `jebm_core.fit` or `load`.
+
+    Attributes:
+        space: the output space.
+        seen: distinct combinations of all rows given to the fit, most frequent first, and how often each occurred in ``seen_counts``.
+        independent: the same network without interactions, trained alike; None where that is the model itself.
+    """
+
+    def __init__(
+        self,
+        model: JointModel,
+        record: ModelRecord,
+        *,
+        seen: Int64[Tensor, "combination item"],
+        seen_counts: Int64[Tensor, " combination"],
+        independent: JointModel | None,
+        classifier: ClassifierMarginals | None = None,
+    ) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.record, self.seen, self.seen_counts = record, seen, seen_counts
+        self.independent = None if independent is None else independent.eval().requires_grad_(False)
+        self.classifier = classifier
+        self.space: OutputSpace = model.space
+        self._seen_keys = self.space.key(seen).sort().values
+        self._seen_features = self._distance_features(seen)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the numbers are."""
+        return self.seen.device
+
+    # ---- from tables ------------------------------------------------------------------------------------------------
+
+    def context(self, table: Table) -> Context:
+        """The contexts of every row of a table."""
+        x = self.record.encoder.transform(table)
+        if x.shape[1] == 0:
+            x = np.ones((len(table.frame), 1), dtype=np.float32)
+        return self.context_of(x)
+
+    def context_of(self, x: np.ndarray) -> Context:
+        """The contexts of encoded features [row, feature]."""
+        inputs = np.zeros((len(x), 0), dtype=np.float32) if self.classifier is None else self.classifier.predict(x)
+        return Context(torch.from_numpy(x), torch.from_numpy(inputs)).to(self.device)
+
+    def chunks(self, context: Context, size: int = CHUNK) -> Iterator[tuple[slice, Context]]:
+        """The contexts in pieces."""
+        for start in range(0, len(context.x), size):
+            piece = slice(start, start + size)
+            yield piece, context.rows(piece)
+
+    # ---- probabilities ----------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def log_partition(self, context: Context) -> Float[Tensor, " row"]:
+        """τ(x) in one pass, as learned."""
+        return torch.cat([self.model(part).log_partition for _, part in self.chunks(context)])
+
+    @torch.no_grad()
+    def log_prob(self, context: Context, y: Int64[Tensor, "row item"]) -> LogProb:
+        """log p(y|x) with the learned τ, and its interval."""
+        values = [self.model(part).log_prob(y[rows].unsqueeze(0)).squeeze(0) for rows, part in self.chunks(context)]
+        value = torch.cat(values)
+        low, high = self.record.interval
+        return LogProb(value, value + low, value + high)
+
+    def seen_before(self, y: Int64[Tensor, "row item"]) -> Bool[Tensor, " row"]:
+        """Whether each combination occurred in the training rows."""
+        keys = self.space.key(y)
+        slot = torch.searchsorted(self._seen_keys, keys).clamp_max(len(self._seen_keys) - 1)
+        return self._seen_keys[slot] == keys
+
+    def nearest_seen(self, y: Int64[Tensor, "row item"]) -> tuple[Int64[Tensor, " row"], Int64[Tensor, " row"]]:
+        """(distance, index into ``seen``) of the nearest training combination.
+
+        Distance: items or slots that differ; for rankings, pairs of items in the other order.
+        """
+        distances, indices = [], []
+        for part in self._distance_features(y).split(CHUNK):
+            agreement = part @ self._seen_features.T
+            best = agreement.max(-1)
+            distances.append(best.values)
+            indices.append(best.indices)
+        agreement = torch.cat(distances)
+        if isinstance(self.space, Rankings):
+            pairs = self.space.num_items * (self.space.num_items - 1) / 2
+            distance = (pairs - agreement) / 2
+        elif self.space.num_statistics == self.space.num_items:
+            distance = (self.space.num_items - agreement) / 2
+        else:
+            distance = self.space.num_items - agreement
+        return distance.round().long(), torch.cat(indices)
+
+    def _distance_features(self, y: Tensor) -> Tensor:
+        """Vectors whose inner product counts agreements: ±1 an item, one-hot an option, ±1 a pair in a ranking."""
+        if isinstance(self.space, Rankings):
+            a, b = torch.triu_indices(self.space.num_items, self.space.num_items, offset=1, device=y.device)
+            return (y[:, b] - y[:, a]).sign().float()
+        phi = self.space.statistics(y)
+        return 2 * phi - 1 if self.space.num_statistics == self.space.num_items else phi
+
+    # ---- draws ------------------------------------------------------------------------------------------------------
+
+    def proposal(self) -> Proposal:
+        """The strongest way of drawing that this model has: listing for small spaces."""
+        if self.space.cardinality() <= MAX_LISTED_DRAWS:
+            return ListingProposal(self.space, self.device)
+        if isinstance(self.model.base, AnchoredBase):
+            return AnchoredProposal(self.space, self.model.base.anchors)
+        p = self.model.unnormalised(
+            Context(self._seen_features.new_zeros(1, self.record.architecture.features), self._no_inputs())
+        )
+        if p.has_mean_field:
+            return MeanFieldProposal()
+        exact = not (isinstance(self.space, Rankings) and self.record.architecture.base == "zero")
+        return TiltProposal() if exact else ReferenceProposal()
+
+    def _no_inputs(self) -> Tensor:
+        return self._seen_features.new_zeros(1, self.model.reference.input_width)
+
+    @torch.no_grad()
+    def weighted_draws(
+        self,
+        context: Context,
+        num_samples: int = DRAWS,
+        *,
+        generator: torch.Generator | None = None,
+        independent: bool = False,
+    ) -> Iterator[tuple[slice, WeightedDraws]]:
+        """Weighted combinations for pieces of the contexts; self-normalised, so they owe nothing to τ."""
+        model = self.independent if independent and self.independent is not None else self.model
+        proposal = self.proposal()
+        size = max(1, min(CHUNK, 2**26 // (self.space.num_items * self._draws_a_row(proposal, num_samples))))
+        for rows, part in self.chunks(context, size):
+            p = model.unnormalised(part)
+            yield rows, draw_weighted(p, proposal, num_samples, generator)
+
+    def _draws_a_row(self, proposal: Proposal, num_samples: int) -> int:
+        return self.space.cardinality() if isinstance(proposal, ListingProposal) else num_samples + len(self.seen)
+
+    @torch.no_grad()
+    def sample(
+        self, context: Context, num_samples: int, *, generator: torch.Generator | None = None
+    ) -> tuple[Integer[Tensor, "sample row item"], Float[Tensor, " row"]]:
+        """Draws from p(·|x) by importance resampling, and the effective sample size behind them."""
+        samples, effective = [], []
+        for _, draws in self.weighted_draws(context, max(DRAWS, 8 * num_samples), generator=generator):
+            index = sample_categorical(draws.log_weight.T, num_samples, generator=generator)
+            batch = torch.arange(index.shape[1], device=index.device)
+            samples.append(draws.y[index, batch])
+            effective.append(draws.effective)
+        return torch.cat(samples, 1), torch.cat(effective)
+
+    @torch.no_grad()
+    def marginals(
+        self, context: Context, *, generator: torch.Generator | None = None, independent: bool = False
+    ) -> Float[Tensor, "row statistic"]:
+        """P(φ_a = 1 | x) of every linear statistic: item present, option chosen, item at a position."""
+        parts = []
+        for _, draws in self.weighted_draws(context, generator=generator, independent=independent):
+            weight = draws.log_weight.exp().T
+            if draws.listed:
+                parts.append(weight @ self.space.statistics(draws.y[:, 0]))
+            else:
+                parts.append(torch.einsum("bm,mbs->bs", weight, self.space.statistics(draws.y)))
+        return torch.cat(parts)
+
+    @torch.no_grad()
+    def predict(
+        self,
+        context: Context,
+        utility: str | Callable[[Tensor, Tensor], Tensor],
+        *,
+        generator: torch.Generator | None = None,
+        independent: bool = False,
+        empty_value: float = 0.0,
+    ) -> decoding.Decoded:
+        """The combination with the highest expected utility under p(·|x).
+
+        Args:
+            utility: ``map``, ``f1`` (subsets), ``hamming`` (subsets, configurations), ``kendall`` (rankings), or a function of candidates and draws.
+            empty_value: F1 of an empty prediction for an empty truth.
+
+        Raises:
+            SpecError: a utility that does not apply to this space.
+        """
+        self._check_utility(utility)
+        parts = []
+        for _, draws in self.weighted_draws(context, generator=generator, independent=independent):
+            if callable(utility):
+                parts.append(decoding.decode_table(draws.y, draws.log_weight, utility))
+            elif utility == "map":
+                parts.append(decoding.decode_map(draws.y, _merged_log_weight(self.space, draws)))
+            elif utility == "f1":
+                parts.append(decoding.decode_f1(draws.y, draws.log_weight, empty_value=empty_value))
+            elif utility == "hamming":
+                parts.append(decoding.decode_hamming(draws.y, draws.log_weight, max(self.space.options_per_item())))
+            else:
+                parts.append(decoding.decode_kendall(draws.y, draws.log_weight))
+        return decoding.Decoded(
+            torch.cat([d.y for d in parts]), torch.cat([d.expected_utility for d in parts]), all(d.exact for d in parts)
+        )
+
+    def _check_utility(self, utility: object) -> None:
+        kind = self.record.schema.kind
+        known = {
+            "subsets": ("map", "f1", "hamming"),
+            "configurations": ("map", "hamming"),
+            "rankings": ("map", "kendall"),
+        }[kind]
+        if not callable(utility) and utility not in known:
+            raise SpecError(
+                "Utility {found!r} does not apply to {kind}; choose one of {known}.",
+                found=utility,
+                kind=kind,
+                known=", ".join(known),
+            )
+
+    # ---- folders ----------------------------------------------------------------------------------------------------
+
+    def save(self, folder: Path | str) -> None:
+        """Write ``model.safetensors``, ``model.json`` and, with a classifier as reference, ``reference.skops``."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {f"model.{name}": t for name, t in self.model.state_dict().items()}
+        if self.independent is not None:
+            tensors |= {f"independent.{name}": t for name, t in self.independent.state_dict().items()}
+        tensors |= {"seen": self.seen, "seen_counts": self.seen_counts}
+        save_file(
+            {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, folder / "model.safetensors"
+        )
+        if self.classifier is not None:
+            self.classifier.save(folder / "reference.skops")
+        text = json.dumps(self.record.to_json(), ensure_ascii=False, indent=1, allow_nan=False)
+        (folder / "model.json").write_text(text, encoding="utf-8")
+
+
+def load(folder: Path | str, *, device: torch.device | str = "cpu") -> FittedModel:
+    """Read a model folder.
+
+    Raises:
+        ModelFolderError: the folder is missing, incomplete, damaged, or of another format.
+    """
+    folder = Path(folder)
+    try:
+        record = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        if record.get("format") != FORMAT:
+            raise ModelFolderError(
+                "{folder}: expected a model of format {expected}, found {found}; fit it again with this version.",
+                folder=folder,
+                expected=FORMAT,
+                found=record.get("format"),
+            )
+        parsed = ModelRecord.from_json(record)
+        tensors = load_file(folder / "model.safetensors", device=str(device))
+    except FileNotFoundError as error:
+        raise ModelFolderError(
+            "{folder}: expected a model folder with model.json and model.safetensors, found no {missing}; give the folder that was written by --out.",
+            folder=folder,
+            missing=Path(error.filename or "").name,
+        ) from error
+    except (ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise ModelFolderError(
+            "{folder}: expected a readable model, found a damaged file ({detail}); copy the folder again or fit again.",
+            folder=folder,
+            detail=error,
+        ) from error
+    space = describe_space(parsed.schema.kind, parsed.schema.names, parsed.schema.options)
+    model = build_model(space, parsed.architecture)
+    model.load_state_dict({k.removeprefix("model."): t for k, t in tensors.items() if k.startswith("model.")})
+    independent = None
+    state = {k.removeprefix("independent."): t for k, t in tensors.items() if k.startswith("independent.")}
+    if state:
+        independent = build_model(space, independent_architecture(parsed.architecture))
+        independent.load_state_dict(state)
+        independent.to(device)
+    classifier = (
+        ClassifierMarginals.load(space, folder / "reference.skops") if (folder / "reference.skops").exists() else None
+    )
+    return FittedModel(
+        model.to(device),
+        parsed,
+        seen=tensors["seen"],
+        seen_counts=tensors["seen_counts"],
+        independent=independent,
+        classifier=classifier,
+    )
+
+
+def independent_architecture(shape: Architecture) -> Architecture:
+    """The same network without interactions: independent items, exactly normalised."""
+    import dataclasses
+
+    return dataclasses.replace(shape, affinity="unary", base="tilt", anchors=0, correction="constant", divergence="kl")
+
+
+def draw_weighted(
+    p: ConditionalModel, proposal: Proposal, num_samples: int, generator: torch.Generator | None
+) -> WeightedDraws:
+    """Draws and listed points of a proposal as one set with normalised weights (f-divergences other than KL included)."""
+    scored = score_draws(p, proposal.draw(p, num_samples, generator=generator))
+    draws = scored.draws
+    if p.divergence.name == "kl":
+        own, shared = draws.log_weight + scored.affinity, draws.points_log_weight + scored.points_affinity
+    else:
+        tau = p.log_partition
+        own = draws.log_weight + p.divergence.log_density_ratio(scored.affinity - tau)
+        shared = draws.points_log_weight + p.divergence.log_density_ratio(scored.points_affinity - tau)
+    log_weight = torch.cat([shared, own])
+    total = log_weight.logsumexp(0)
+    y = draws.y
+    if draws.points.shape[0]:
+        points = draws.points.unsqueeze(1).expand(-1, log_weight.shape[1], -1)
+        y = torch.cat([points, y]) if y.shape[0] else points
+    relative = torch.exp(own - total + math.log(max(1, own.shape[0])))
+    noise = relative.var(0, correction=0) if own.shape[0] else torch.zeros_like(total)
+    effective = (own.shape[0] or draws.points.shape[0]) / (1 + noise)
+    return WeightedDraws(y, log_weight - total, effective, listed=own.shape[0] == 0)
+
+
+def _merged_log_weight(space: OutputSpace, draws: WeightedDraws) -> Tensor:
+    """Total log weight of each draw's combination: repeats count together."""
+    if draws.listed:
+        return draws.log_weight
+    same = space.key(draws.y)
+    order = same.argsort(0, stable=True)
+    keys, weight = same.gather(0, order), draws.log_weight.gather(0, order).exp()
+    starts = torch.cat([torch.ones_like(keys[:1], dtype=torch.bool), keys[1:] != keys[:-1]])
+    group = starts.long().cumsum(0) - 1
+    sums = torch.zeros_like(weight).scatter_add(0, group, weight).gather(0, group)
+    return torch.empty_like(sums).scatter(0, order, sums).log()
+
+
+__all__ = ["FittedModel", "LogProb", "ModelRecord", "WeightedDraws", "draw_weighted", "estimated_log_partition", "load"]

@@ -1,0 +1,392 @@
+"""`fit`: from examples to a fitted model, in stages that report progress, can be cancelled, and resume exactly.
+
+1. *reference* – fit q to the training part. 2. *baseline* – the same network without interactions: independent items. 3. *training* – g and τ jointly.
+4. *log-partition* – finish τ with g fixed. 5. *audit* – measure τ − log Z on held-out rows, which gives every probability its interval.
+"""
+
+import dataclasses
+import hashlib
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jebm_core.checkpoints import restore_checkpoint, save_checkpoint
+from jebm_core.classifiers import ClassifierMarginals, named_classifier
+from jebm_core.errors import Cancelled, SpecError, TrainingStopped
+from jebm_core.fitted import FittedModel, ModelRecord, independent_architecture
+from jebm_core.losses import estimated_log_partition, score_draws
+from jebm_core.model import Context, JointModel
+from jebm_core.proposals import ListingProposal, Proposal, TiltProposal
+from jebm_core.recipes import build_model, choose_architecture, choose_plan, choose_proposals, describe_space
+from jebm_core.refinement import refine_log_partition
+from jebm_core.settings import FitSettings
+from jebm_core.tables import Examples, FeatureEncoder, Note, require_fit_size
+from jebm_core.training import EpochInfo, Plan, Rows, StopReason, Trainer
+
+MIN_HELD_OUT = 8
+CHECKPOINT_SECONDS = 10.0
+MAX_AUDITED = 256
+"""Held-out rows on which the interval is measured."""
+LISTED_AUDIT = 2**16
+"""Size of the space up to which the interval is measured by listing."""
+
+
+@final
+@dataclass(frozen=True)
+class Progress:
+    """Where a fit is. Objectives and likelihoods in nats; None where a stage has no such number.
+
+    Attributes:
+        effective_sample_size: share of the draws, 0 to 1, that the held-out estimate is worth.
+        total_mass: what the model's probabilities add up to on held-out rows; goes to 1.
+    """
+
+    stage: str
+    epoch: int = 0
+    epochs: int = 0
+    objective: float | None = None
+    held_out_objective: float | None = None
+    held_out_nll: float | None = None
+    held_out_nll_independent: float | None = None
+    effective_sample_size: float | None = None
+    total_mass: float | None = None
+    proposal: str = ""
+    seconds: float = 0.0
+    seconds_left: float | None = None
+
+
+@final
+@dataclass(frozen=True)
+class Fit:
+    """How a fit ended."""
+
+    model: FittedModel
+    history: tuple[Progress, ...]
+    stop_reason: StopReason
+    notes: tuple[Note, ...]
+
+
+def fit(
+    examples: Examples,
+    settings: FitSettings = FitSettings(),  # noqa: B008 - frozen
+    *,
+    on_progress: Callable[[Progress], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    checkpoint: Path | None = None,
+    classifier: Any = None,  # noqa: ANN401 - any scikit-learn classifier
+) -> Fit:
+    """Fit p(y|x) = q(y|x) (f*)′(g(x,y) − τ(x)) to examples.
+
+    Args:
+        checkpoint: a folder; a run that was stopped goes on from there with the numbers of an unbroken run.
+        classifier: an unfitted scikit-learn classifier whose out-of-fold marginals become the reference.
+
+    Raises:
+        UserError: too few rows, or settings that don't fit the data.
+        TrainingStopped: no usable model came out; the message is the reason.
+        Cancelled: ``should_stop`` said so; the checkpoint is left.
+    """
+    return _Run(examples, settings, on_progress, should_stop, checkpoint, classifier).run()
+
+
+@final
+class _Run:
+    """One call of `fit`: the state that its stages share."""
+
+    def __init__(
+        self,
+        examples: Examples,
+        settings: FitSettings,
+        on_progress: Callable[[Progress], None] | None,
+        should_stop: Callable[[], bool] | None,
+        checkpoint: Path | None,
+        classifier: Any,  # noqa: ANN401
+    ) -> None:
+        self.examples, self.settings = examples, settings
+        self.on_progress, self.should_stop, self.checkpoint = on_progress, should_stop, checkpoint
+        self.started = time.monotonic()
+        self.history: list[Progress] = []
+        self.notes: list[Note] = []
+        if settings.reference in ("logistic", "forest"):
+            classifier = named_classifier(settings.reference, seed=settings.seed)
+        self.estimator = classifier
+        self.classifier: ClassifierMarginals | None = None
+        self.device = _device(settings.device)
+        self.nll_independent: float | None = None
+
+    def clock(self) -> float:
+        return time.monotonic() - self.started
+
+    def report(self, progress: Progress) -> None:
+        progress = dataclasses.replace(progress, seconds=self.clock(), held_out_nll_independent=self.nll_independent)
+        self.history.append(progress)
+        if self.on_progress is not None:
+            self.on_progress(progress)
+
+    def stop_if_asked(self) -> None:
+        if self.should_stop is not None and self.should_stop():
+            raise Cancelled("The fit was cancelled.")
+
+    def run(self) -> Fit:
+        require_fit_size(self.examples)
+        self.report(Progress("reference"))
+        train, valid, encoder = self.rows()
+        self.stop_if_asked()
+        torch_state = torch.get_rng_state()
+        try:
+            return self.stages(train, valid, encoder)
+        finally:
+            torch.set_rng_state(torch_state)  # weights are drawn from the global generator; leave it as it was
+
+    def rows(self) -> tuple[Rows, Rows, FeatureEncoder]:
+        """Split, encode and fit the reference's inputs, all from the training part alone."""
+        examples, settings = self.examples, self.settings
+        outputs = examples.outputs
+        if settings.space not in ("auto", outputs.kind):
+            raise SpecError(
+                "Setting space: the target columns were read as {found}, expected {expected}; choose the columns of that kind, or space auto.",
+                found=outputs.kind,
+                expected=settings.space,
+            )
+        self.space = describe_space(outputs.kind, outputs.names, outputs.options)
+        count = len(examples.keep)
+        held = max(MIN_HELD_OUT, round(settings.validation_fraction * count))
+        order = np.random.default_rng(settings.seed).permutation(count)
+        part = examples.table.part(examples.keep)
+        fitting = part.part(np.sort(order[held:]))
+        encoder = FeatureEncoder.fit(fitting.frame, examples.roles.features, file=part.name, first_row=part.first_row)
+        self.notes.extend(encoder.notes)
+        x = encoder.transform(part)
+        if x.shape[1] == 0:
+            x = np.ones((count, 1), dtype=np.float32)  # unconditional: one context
+        y = torch.from_numpy(outputs.values)
+        inputs = np.zeros((count, 0), dtype=np.float32)
+        train_index, valid_index = np.sort(order[held:]), np.sort(order[:held])
+        if self.estimator is not None:
+            self.classifier, out_of_fold = ClassifierMarginals.fit(
+                self.space, self.estimator, x[train_index], outputs.values[train_index], seed=settings.seed
+            )
+            inputs = np.zeros((count, self.space.num_statistics), dtype=np.float32)
+            inputs[train_index] = out_of_fold
+            inputs[valid_index] = self.classifier.predict(x[valid_index])
+        whole = Rows(Context(torch.from_numpy(x), torch.from_numpy(inputs)), y).to(self.device)
+        to_index = [torch.from_numpy(i).to(self.device) for i in (train_index, valid_index)]
+        return whole.rows(to_index[0]), whole.rows(to_index[1]), encoder
+
+    def stages(self, train: Rows, valid: Rows, encoder: FeatureEncoder) -> Fit:
+        settings = self.settings
+        shape = choose_architecture(self.space, train, settings)
+        if self.estimator is not None:
+            shape = dataclasses.replace(shape, reference="predicted")
+        plan = choose_plan(train, settings)
+
+        independent: JointModel | None = None
+        if self.space.factorises and shape.base != "tilt" and settings.divergence == "kl":
+            independent = self.train_independent(shape, train, valid, plan)
+
+        torch.manual_seed(settings.seed)
+        model = build_model(self.space, shape, train.y).to(self.device)
+        if self.device.type == "cuda":
+            model.affinity.trunk.layers.compile()
+        model.fit_feature_scale(train.context)
+        proposals = choose_proposals(self.space, model, train, valid, settings)
+        left = max(1.0, plan.seconds - self.clock())
+        trainer = Trainer(
+            model,
+            train,
+            valid,
+            proposals,
+            dataclasses.replace(plan, seconds=0.8 * left),
+            seed=settings.seed,
+            clock=self.clock,
+        )
+        reason = self.train(trainer)
+        if not trainer.state.best_model:
+            raise TrainingStopped(reason.value)
+        self.refine(trainer)
+        interval = self.audit(trainer)
+        seen, counts = torch.unique(torch.cat([train.y, valid.y]), dim=0, return_counts=True)
+        order = counts.argsort(descending=True, stable=True)
+        record = self.record(encoder, shape, interval, reason, trainer, len(train.y), len(valid.y))
+        fitted = FittedModel(
+            model,
+            record,
+            seen=seen[order],
+            seen_counts=counts[order],
+            independent=independent,
+            classifier=self.classifier,
+        )
+        if not reason.is_healthy:
+            self.notes.append(Note(reason.value, {}))
+        return Fit(fitted, tuple(self.history), reason, tuple(self.notes))
+
+    def train_independent(self, shape: Any, train: Rows, valid: Rows, plan: Plan) -> JointModel:  # noqa: ANN401
+        """The baseline: exact maximum likelihood of independent items, by the same loop."""
+        torch.manual_seed(self.settings.seed)
+        model = build_model(self.space, independent_architecture(shape), train.y).to(self.device)
+        plan = dataclasses.replace(plan, seconds=0.2 * plan.seconds)
+        trainer = Trainer(model, train, valid, [TiltProposal()], plan, seed=self.settings.seed, clock=self.clock)
+
+        def on_epoch(info: EpochInfo) -> None:
+            self.report(
+                Progress(
+                    "baseline", info.epoch, plan.epochs, info.objective, info.held_out.objective, info.held_out.nll
+                )
+            )
+
+        trainer.run(on_epoch=on_epoch, should_stop=self.should_stop)
+        self.nll_independent = trainer.state.best
+        return model
+
+    def train(self, trainer: Trainer) -> StopReason:
+        """Joint training, with checkpoints."""
+        fingerprint = self.fingerprint()
+        if self.checkpoint is not None:
+            restored = restore_checkpoint(self.checkpoint, trainer, fingerprint)
+            if restored is not None:
+                self.history.extend(Progress(**entry) for entry in restored["history"])
+        written = self.clock()
+
+        def save() -> None:
+            if self.checkpoint is not None:
+                history = [dataclasses.asdict(entry) for entry in self.history if entry.stage == "training"]
+                save_checkpoint(self.checkpoint, trainer, fingerprint, {"history": history})
+
+        def on_epoch(info: EpochInfo) -> None:
+            nonlocal written
+            plan, state, found = trainer.plan, trainer.state, info.held_out
+            pace = state.seconds / state.epoch
+            left = min(
+                pace * min(plan.epochs - state.epoch, max(plan.patience - state.since_best, 1)),
+                plan.seconds - state.seconds,
+            )
+            self.report(
+                Progress(
+                    "training",
+                    info.epoch,
+                    plan.epochs,
+                    info.objective,
+                    found.objective,
+                    found.nll,
+                    None,
+                    found.effective_share,
+                    found.total_mass,
+                    info.proposal,
+                    seconds_left=left,
+                )
+            )
+            if self.clock() - written > CHECKPOINT_SECONDS:
+                save()
+                written = self.clock()
+
+        try:
+            return trainer.run(on_epoch=on_epoch, should_stop=self.should_stop)
+        except Cancelled:
+            save()
+            raise
+
+    def refine(self, trainer: Trainer) -> None:
+        """Finish τ. Only for KL, where the objective in τ alone is the log-partition's, and where a network has something to learn."""
+        model = trainer.model
+        if model.divergence.name != "kl":
+            return
+        self.report(Progress("log-partition", proposal=trainer.proposal.name))
+        p = model.unnormalised(trainer.valid.context.rows(slice(0, 1)))
+        if not model.base.is_exact(p):
+            refine_log_partition(
+                model,
+                trainer.train.context,
+                trainer.valid.context,
+                trainer.proposal,
+                samples=trainer.plan.samples,
+                generator=trainer.generator,
+                should_stop=self.should_stop,
+            )
+        self.stop_if_asked()
+
+    @torch.no_grad()
+    def audit(self, trainer: Trainer) -> tuple[float, float]:
+        """Quantiles of τ − log Z on held-out rows; (0, 0) where τ is exact. For other divergences the gap is of the total mass."""
+        model, valid = trainer.model, trainer.valid
+        self.report(Progress("audit", proposal=trainer.proposal.name))
+        context = valid.context.rows(slice(0, MAX_AUDITED))
+        if model.base.is_exact(model.unnormalised(context.rows(slice(0, 1)))):
+            return 0.0, 0.0
+        proposal: Proposal = trainer.proposal
+        if self.space.cardinality() <= LISTED_AUDIT and not isinstance(proposal, ListingProposal):
+            proposal = ListingProposal(self.space, self.device)
+        gaps: list[Tensor] = []
+        for index in torch.arange(len(context.x), device=self.device).split(32):
+            p = model(context.rows(index))
+            scored = score_draws(p, proposal.draw(p, 16 * trainer.plan.samples, generator=trainer.generator))
+            if model.divergence.name == "kl":
+                gaps.append(p.log_partition - estimated_log_partition(scored))
+            else:
+                from jebm_core.losses import total_mass
+
+                gaps.append(-total_mass(p, scored).log())
+        gap = torch.cat(gaps).double()
+        if not torch.isfinite(gap).all():
+            raise TrainingStopped(StopReason.MASS_LOST.value)
+        # Conformal quantiles: with few rows the extremes stand for the tails.
+        tail = 0.025 * (1 - 1 / len(gap))
+        return float(gap.quantile(tail)), float(gap.quantile(1 - tail))
+
+    def fingerprint(self) -> str:
+        """Identifies data and settings for checkpoints."""
+        digest = hashlib.sha256(self.examples.outputs.values.tobytes())
+        digest.update(repr((self.examples.table.sha256, self.examples.roles, self.settings)).encode())
+        return digest.hexdigest()
+
+    def record(
+        self,
+        encoder: FeatureEncoder,
+        shape: Any,  # noqa: ANN401
+        interval: tuple[float, float],
+        reason: StopReason,
+        trainer: Trainer,
+        train_rows: int,
+        valid_rows: int,
+    ) -> ModelRecord:
+        table = self.examples.table
+        summary = {
+            "rows": train_rows,
+            "held_out_rows": valid_rows,
+            "epochs": trainer.state.epoch,
+            "stop_reason": reason.name,
+            "healthy": reason.is_healthy,
+            "proposal": trainer.proposal.name,
+            "held_out_objective": trainer.state.best,
+            "held_out_nll_independent": self.nll_independent,
+            "seconds": round(self.clock(), 3),
+            "device": str(self.device),
+        }
+        versions = {"python": platform.python_version(), "torch": version("torch"), "jebm": version("jebm")}
+        return ModelRecord(
+            self.examples.outputs.schema,
+            encoder,
+            self.examples.roles.features,
+            shape,
+            self.settings,
+            interval,
+            table.name,
+            table.sha256,
+            versions,
+            summary,
+        )
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise SpecError("Setting device: expected a CUDA GPU, found none on this machine; choose cpu or auto.")
+    return torch.device(name)

@@ -1,0 +1,188 @@
+"""Scores g(x, ·) for a batch of contexts, and the interactions h they may hold.
+
+What a network returns for x is an object: `Scores`, with the linear part θ(x) and an `Interaction`. Quadratic interactions also know E[h] under
+independent items, from which mean-field bounds are made.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from jaxtyping import Float, Integer
+from torch import Tensor, nn
+
+from jebm_core.spaces import OutputSpace
+
+
+class Interaction(ABC):
+    """h(x, ·) for a batch of contexts."""
+
+    @abstractmethod
+    def value(
+        self, y: Integer[Tensor, "sample batch item"], phi: Float[Tensor, "sample batch statistic"]
+    ) -> Float[Tensor, "sample batch"]:
+        """h(x, y) for draws of each context's own."""
+
+    @abstractmethod
+    def value_of(
+        self, points: Integer[Tensor, "point item"], phi: Float[Tensor, "point statistic"]
+    ) -> Float[Tensor, "point batch"]:
+        """h(x, y) for the same points in every context."""
+
+
+class QuadraticInteraction(Interaction):
+    """h(x,y) = Σ_{a<b} U_ab(x) φ_a φ_b over statistics of different items."""
+
+    @abstractmethod
+    def mean(self, m: Float[Tensor, "batch statistic"]) -> Float[Tensor, " batch"]:
+        """E[h] where items are independent with marginals m."""
+
+    @abstractmethod
+    def field(self, m: Float[Tensor, "batch statistic"]) -> Float[Tensor, "batch statistic"]:
+        """∂E[h]/∂m = U(x) m: the linear energy that the other items exert on each statistic."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """g(x, ·) for a batch of contexts: linear part ``theta`` and, where there is one, ``interaction``."""
+
+    space: OutputSpace
+    theta: Float[Tensor, "batch statistic"]
+    interaction: Interaction | None
+
+    def value(self, y: Integer[Tensor, "sample batch item"]) -> Float[Tensor, "sample batch"]:
+        """g(x, y) for draws of each context's own."""
+        phi = self.space.statistics(y)
+        linear = (phi * self.theta).sum(-1)
+        return linear if self.interaction is None else linear + self.interaction.value(y, phi)
+
+    def value_of(self, points: Integer[Tensor, "point item"]) -> Float[Tensor, "point batch"]:
+        """g(x, y) for the same points in every context."""
+        phi = self.space.statistics(points)
+        linear = phi @ self.theta.T
+        return linear if self.interaction is None else linear + self.interaction.value_of(points, phi)
+
+
+@final
+class FullQuadratic(QuadraticInteraction):
+    """U as a symmetric matrix with zero blocks within an item: [batch or 1, statistic, statistic]. Cost O(k²) a draw, no k×k a draw."""
+
+    def __init__(self, matrix: Float[Tensor, "one_or_batch statistic statistic"]) -> None:
+        self.matrix = matrix
+
+    def _apply(self, phi: Float[Tensor, "sample batch statistic"]) -> Float[Tensor, "sample batch statistic"]:
+        if self.matrix.shape[0] == 1:
+            return phi @ self.matrix[0]
+        return torch.bmm(phi.transpose(0, 1), self.matrix).transpose(0, 1)
+
+    def value(
+        self, y: Integer[Tensor, "sample batch item"], phi: Float[Tensor, "sample batch statistic"]
+    ) -> Float[Tensor, "sample batch"]:
+        return (self._apply(phi) * phi).sum(-1) / 2
+
+    def value_of(
+        self, points: Integer[Tensor, "point item"], phi: Float[Tensor, "point statistic"]
+    ) -> Float[Tensor, "point batch"]:
+        if self.matrix.shape[0] == 1:
+            return ((phi @ self.matrix[0]) * phi).sum(-1, keepdim=True) / 2
+        a, b = torch.triu_indices(phi.shape[-1], phi.shape[-1], offset=1, device=phi.device)
+        return (phi[:, a] * phi[:, b]) @ self.matrix[:, a, b].T
+
+    def mean(self, m: Float[Tensor, "batch statistic"]) -> Float[Tensor, " batch"]:
+        return (self.field(m) * m).sum(-1) / 2
+
+    def field(self, m: Float[Tensor, "batch statistic"]) -> Float[Tensor, "batch statistic"]:
+        return self._apply(m.unsqueeze(0)).squeeze(0)
+
+
+@final
+class LowRankQuadratic(QuadraticInteraction):
+    """U(x) = Σ_r a_r(x) v_r v_rᵀ less its blocks within an item. Cost O(k·rank) a draw.
+
+    h = ½ Σ_r a_r [(⟨v_r, φ⟩)² − Σ_items (⟨v_r, φ of that item⟩)²]
+    """
+
+    def __init__(
+        self, space: OutputSpace, scale: Float[Tensor, "one_or_batch rank"], factors: Float[Tensor, "rank statistic"]
+    ) -> None:
+        self.scale, self.factors = scale, factors
+        self.item_of = item_of_statistic(space).to(factors.device)
+        self.num_items = space.num_items
+        self.one_statistic_an_item = space.num_items == space.num_statistics
+
+    def _value(self, phi: Float[Tensor, "*draw statistic"]) -> Float[Tensor, "*draw rank"]:
+        """(⟨v_r,φ⟩)² − Σ_items (…)² for every r; for 0/1 statistics the second term is linear in φ."""
+        return (phi @ self.factors.T).square() - phi @ self.factors.square().T
+
+    def value(
+        self, y: Integer[Tensor, "sample batch item"], phi: Float[Tensor, "sample batch statistic"]
+    ) -> Float[Tensor, "sample batch"]:
+        return (self._value(phi) * self.scale).sum(-1) / 2
+
+    def value_of(
+        self, points: Integer[Tensor, "point item"], phi: Float[Tensor, "point statistic"]
+    ) -> Float[Tensor, "point batch"]:
+        return self._value(phi) @ self.scale.T / 2
+
+    def mean(self, m: Float[Tensor, "batch statistic"]) -> Float[Tensor, " batch"]:
+        return (self.field(m) * m).sum(-1) / 2
+
+    def field(self, m: Float[Tensor, "batch statistic"]) -> Float[Tensor, "batch statistic"]:
+        across = ((m @ self.factors.T) * self.scale) @ self.factors
+        if self.one_statistic_an_item:
+            return across - m * (self.scale @ self.factors.square())
+        weighted = m.unsqueeze(-2) * self.factors  # [batch, rank, statistic]
+        sums = weighted.new_zeros((*weighted.shape[:-1], self.num_items)).index_add(-1, self.item_of, weighted)
+        within = sums.index_select(-1, self.item_of) * self.factors
+        return across - (within * self.scale.unsqueeze(-1)).sum(-2)
+
+
+@final
+class SetInteraction(Interaction):
+    """h(x,y) = MLP([Σ_i φ_i e_i, hidden(x)]): any order of interaction, invariant to the order of the items."""
+
+    def __init__(self, embedding: Tensor, context: Float[Tensor, "batch width"], readout: nn.Module) -> None:
+        self.embedding, self.context, self.readout = embedding, context, readout
+
+    def _readout(self, pooled: Tensor) -> Tensor:
+        return self.readout(torch.relu(pooled + self.context)).squeeze(-1)
+
+    def value(
+        self, y: Integer[Tensor, "sample batch item"], phi: Float[Tensor, "sample batch statistic"]
+    ) -> Float[Tensor, "sample batch"]:
+        return self._readout(phi @ self.embedding)
+
+    def value_of(
+        self, points: Integer[Tensor, "point item"], phi: Float[Tensor, "point statistic"]
+    ) -> Float[Tensor, "point batch"]:
+        return self._readout((phi @ self.embedding).unsqueeze(1))
+
+
+@final
+class PreferenceInteraction(Interaction):
+    """h(x,y) = Σ_{i<j} P_ij(x)·sign(j's position − i's): who stands above whom, beyond positions. For `Rankings`."""
+
+    def __init__(self, weights: Float[Tensor, "one_or_batch pair"], first: Tensor, second: Tensor) -> None:
+        self.weights, self.first, self.second = weights, first, second
+
+    def _above(self, y: Tensor) -> Tensor:
+        return (y[..., self.second] - y[..., self.first]).sign().to(self.weights.dtype)
+
+    def value(
+        self, y: Integer[Tensor, "sample batch item"], phi: Float[Tensor, "sample batch statistic"]
+    ) -> Float[Tensor, "sample batch"]:
+        return (self._above(y) * self.weights).sum(-1)
+
+    def value_of(
+        self, points: Integer[Tensor, "point item"], phi: Float[Tensor, "point statistic"]
+    ) -> Float[Tensor, "point batch"]:
+        return self._above(points) @ self.weights.T
+
+
+def item_of_statistic(space: OutputSpace) -> Integer[Tensor, " statistic"]:
+    """Which item each linear statistic belongs to."""
+    if space.num_statistics == space.num_items:
+        return torch.arange(space.num_items)
+    sizes = torch.tensor(space.options_per_item())
+    return torch.repeat_interleave(torch.arange(space.num_items), sizes)

@@ -1,0 +1,180 @@
+"""Proposals r(y|x): where the draws of training and audits come from. Never part of the model.
+
+Every proposal turns a batch of contexts into `Draws`: weighted combinations with
+
+    E_{y∼q(·|x)}[F(y)] ≈ Σ_m e^{a_m} F(y_m),        unbiased for every F,
+
+where a = log q − log r − log S for S i.i.d. draws from r, and a = log q for combinations that are listed. A proposal may do both:
+`AnchoredProposal` lists the observed combinations and draws only the rest. Draws are detached: gradients stay unbiased.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from jaxtyping import Float, Int64, Integer
+from torch import Tensor
+
+from jebm_core.model import ConditionalModel
+from jebm_core.references import PointsDistribution, sample_categorical
+from jebm_core.spaces import OutputSpace
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Weighted combinations for a batch of contexts.
+
+    Attributes:
+        y: draws of each context's own; may be empty.
+        log_weight: a for each of them.
+        points: combinations shared by every context (listed, zero variance); may be empty.
+        points_log_weight: a for each point in each context.
+        mean_affinity: E_r[g] where the proposal knows it in closed form, differentiable in g: a control variate.
+    """
+
+    y: Integer[Tensor, "sample batch item"]
+    log_weight: Float[Tensor, "sample batch"]
+    points: Integer[Tensor, "point item"]
+    points_log_weight: Float[Tensor, "point batch"]
+    mean_affinity: Float[Tensor, " batch"] | None = None
+
+    @property
+    def num_random(self) -> int:
+        """How many draws are random, that is, not listed."""
+        return self.y.shape[0]
+
+
+class Proposal(ABC):
+    """A way of drawing. Instances hold settings only."""
+
+    name: str
+
+    @abstractmethod
+    def draw(self, p: ConditionalModel, num_samples: int, *, generator: torch.Generator | None = None) -> Draws:
+        """``num_samples`` draws a context (fewer where everything is listed)."""
+
+
+def _own(p: ConditionalModel, y: Tensor, log_r: Tensor, *, mean_affinity: Tensor | None = None) -> Draws:
+    """Draws without listed points, weighted by q/r."""
+    log_weight = (p.reference.log_prob(y) - log_r).detach() - math.log(y.shape[0])
+    batch = y.shape[1]
+    return Draws(y, log_weight, y.new_zeros(0, p.space.num_items), log_weight.new_zeros(0, batch), mean_affinity)
+
+
+@final
+class ReferenceProposal(Proposal):
+    """r = q: the published method. Its noise is χ²(p‖q), up to 2^k."""
+
+    name = "reference"
+
+    def draw(self, p: ConditionalModel, num_samples: int, *, generator: torch.Generator | None = None) -> Draws:
+        y = p.reference.sample(num_samples, generator=generator)
+        weight = torch.full(y.shape[:2], -math.log(num_samples), device=y.device, dtype=p.scores.theta.dtype)
+        return Draws(y, weight, y.new_zeros(0, p.space.num_items), weight.new_zeros(0, y.shape[1]))
+
+
+@final
+class TiltProposal(Proposal):
+    """r = q_θ: exact for the linear part of g; what remains is the noise of e^h."""
+
+    name = "tilt"
+
+    def draw(self, p: ConditionalModel, num_samples: int, *, generator: torch.Generator | None = None) -> Draws:
+        tilted = p.reference.tilt(p.scores.theta.detach())
+        y = tilted.sample(num_samples, generator=generator)
+        return _own(p, y, tilted.log_prob(y))
+
+
+@final
+class MeanFieldProposal(Proposal):
+    """r = q_θ̃ at the mean-field fixed point of θ plus interactions."""
+
+    name = "meanfield"
+
+    def draw(self, p: ConditionalModel, num_samples: int, *, generator: torch.Generator | None = None) -> Draws:
+        field = p.mean_field
+        y = field.tilted.sample(num_samples, generator=generator)
+        # log q − log r = A_q(θ̃) − ⟨θ̃, φ⟩: the reference itself cancels.
+        log_weight = field.log_normalizer - (p.space.statistics(y) * field.theta).sum(-1) - math.log(num_samples)
+        empty = y.new_zeros(0, p.space.num_items)
+        return Draws(y, log_weight.detach(), empty, log_weight.new_zeros(0, y.shape[1]), field.mean_affinity)
+
+
+@final
+class ListingProposal(Proposal):
+    """Every combination once: no noise. For spaces that can be listed."""
+
+    name = "listing"
+
+    def __init__(self, space: OutputSpace, device: torch.device | str = "cpu") -> None:
+        self._points = space.listing(device)
+
+    def draw(self, p: ConditionalModel, num_samples: int, *, generator: torch.Generator | None = None) -> Draws:
+        points = self._points
+        log_q = p.reference.log_prob_of(points).detach()
+        batch = log_q.shape[1]
+        return Draws(points.new_zeros(0, batch, points.shape[1]), log_q.new_zeros(0, batch), points, log_q)
+
+
+@final
+class AnchoredProposal(Proposal):
+    """Observed combinations (anchors) listed; the rest drawn from a mixture of the mean-field tilt and flips around anchors.
+
+    r = ρ q_θ̃ + (1−ρ) Σ_c π_c(x) K(·|c),    π_c ∝ (q(c) e^{g(x,c)})^κ,
+
+    where K re-draws each item independently with probability ε. The density is exact. Draws that fall on an anchor get weight zero: anchors are
+    counted in full already. It covers every mode near a combination that has been seen, which one tilt cannot.
+    """
+
+    name = "anchored"
+
+    def __init__(
+        self, space: OutputSpace, anchors: Int64[Tensor, "anchor item"], *, tilt_share: float = 0.25, flips: float = 1.5
+    ) -> None:
+        self.space, self.anchors, self.tilt_share = space, anchors, tilt_share
+        self.flip = min(flips / space.num_items, 0.5)
+        self._phi = space.statistics(anchors)
+        self._options = torch.tensor(space.options_per_item(), device=anchors.device)
+        stay, move = math.log1p(-self.flip), (self.flip / (self._options - 1).clamp(min=1)).log()
+        self._move_all = move.sum()
+        # Every item contributes log(stay) if it agrees and log(flip/(n−1)) if not; weights by statistic let one product do it for slots of any size.
+        self._gain = stay - move
+
+    def _kernel(self, phi: Float[Tensor, "*batch statistic"]) -> Float[Tensor, "*batch anchor"]:
+        """log K(y|c)."""
+        if self.space.num_statistics == self.space.num_items:  # all items have two options: agreement is enough
+            return self._move_all + self._gain[0] * self.space.matches(phi, self._phi)
+        gain = self._gain.repeat_interleave(self._options, output_size=self.space.num_statistics)
+        return self._move_all + (phi * gain) @ self._phi.T
+
+    def draw(self, p: ConditionalModel, num_samples: int, *, generator: torch.Generator | None = None) -> Draws:
+        with torch.no_grad():
+            log_q = p.reference.log_prob_of(self.anchors)
+            seed_weight = (
+                (0.5 * (log_q + p.affinity_of(self.anchors))).log_softmax(0).T
+            )  # κ = ½ spreads over more modes than p itself
+            from_tilt = max(1, round(self.tilt_share * num_samples))
+            tilted = p.mean_field.tilted
+            y = torch.cat(
+                [
+                    tilted.sample(from_tilt, generator=generator).long(),
+                    self._flip(seed_weight, num_samples - from_tilt, generator),
+                ]
+            )
+            phi = self.space.statistics(y)
+            around = (self._kernel(phi) + seed_weight).logsumexp(-1)
+            share = torch.tensor([from_tilt / num_samples, 1 - from_tilt / num_samples], device=y.device).log()
+            log_r = torch.logaddexp(share[0] + tilted.log_prob(y), share[1] + around)
+            on_anchor = PointsDistribution(self.space, self.anchors, seed_weight).log_prob(y) > -math.inf
+            log_weight = p.reference.log_prob(y) - log_r - math.log(num_samples)
+            log_weight = torch.where(on_anchor, -math.inf, log_weight)
+        return Draws(y, log_weight, self.anchors, log_q)
+
+    def _flip(self, seed_weight: Tensor, num_samples: int, generator: torch.Generator | None) -> Tensor:
+        centre = self.anchors[sample_categorical(seed_weight, num_samples, generator=generator)]
+        uniform = torch.rand(centre.shape, device=centre.device, generator=generator)
+        # One uniform number decides both whether an item moves and by how much: u/ε is uniform given u < ε.
+        step = 1 + (uniform / self.flip * (self._options - 1)).long()
+        return torch.where(uniform < self.flip, (centre + step) % self._options, centre)

@@ -1,0 +1,267 @@
+"""From settings and data to a model, its proposals and a plan: every ``auto`` is decided here, and only here."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from jebm_core.divergences import divergence_from_name
+from jebm_core.errors import SpecError
+from jebm_core.model import AnchoredBase, Base, JointModel, MeanFieldBase, TiltBase, ZeroBase
+from jebm_core.networks import (
+    Affinity,
+    FullPairwiseHead,
+    InteractionHead,
+    LowRankPairwiseHead,
+    PermutahedronHead,
+    PreferenceHead,
+    SetHead,
+    Trunk,
+    UnaryHead,
+    correction_network,
+)
+from jebm_core.permanents import MAX_EXACT_ITEMS
+from jebm_core.proposals import (
+    AnchoredProposal,
+    ListingProposal,
+    MeanFieldProposal,
+    Proposal,
+    ReferenceProposal,
+    TiltProposal,
+)
+from jebm_core.references import CandidateReference, MarginalReference, PredictedReference, Reference, UniformReference
+from jebm_core.settings import FitSettings
+from jebm_core.spaces import MAX_LISTING, OutputSpace, Rankings, Subsets
+from jebm_core.training import Plan, Rows
+
+MAX_ANCHORS = 256
+"""Observed combinations that are listed in the base and the proposal; the most frequent ones where there are more."""
+MAX_FULL_STATISTICS = 48
+"""Linear statistics up to which every pair has a weight of its own; above, pairs share low-rank factors."""
+MAX_LISTED_TRAINING = 2**10
+"""Size of the space up to which training lists every combination by default."""
+RANK = 16
+
+
+@final
+@dataclass(frozen=True)
+class Architecture:
+    """The shape of a `JointModel` without its numbers: what `build_model` needs, and what a saved model stores."""
+
+    features: int
+    hidden: tuple[int, ...]
+    dropout: float
+    affinity: str
+    rank: int
+    reference: str
+    divergence: str
+    base: str
+    anchors: int
+    correction: str
+    candidates: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """A record that JSON can hold."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "Architecture":
+        """The architecture that `to_json` described."""
+        return cls(**{**record, "hidden": tuple(record["hidden"])})
+
+
+def anchors_of(y: Int64[Tensor, "row item"], *, most: int = MAX_ANCHORS) -> Int64[Tensor, "anchor item"]:
+    """Distinct observed combinations, the most frequent first."""
+    points, counts = torch.unique(y, dim=0, return_counts=True)
+    return points[counts.argsort(descending=True, stable=True)[:most]]
+
+
+def choose_architecture(space: OutputSpace, train: Rows, settings: FitSettings) -> Architecture:
+    """Decide every ``auto`` that shapes the model.
+
+    Raises:
+        SpecError: settings that don't fit the space or each other, with what to choose instead.
+    """
+    affinity = _choose_affinity(space, settings)
+    reference = "marginals" if settings.reference == "auto" else settings.reference
+    if reference == "marginals" and not space.factorises:
+        # Marginals of rankings cost a permanent and gain nothing over a learned bias.
+        reference = "uniform" if settings.reference == "auto" else reference
+    base = _choose_base(space, affinity, reference, settings)
+    anchors = len(anchors_of(train.y)) if base == "anchored" else 0
+    correction = settings.log_partition if settings.log_partition in ("constant", "linear", "residual") else "mlp"
+    candidates = len(torch.unique(train.y, dim=0)) if reference == "candidates" else 0
+    features = train.context.x.shape[1]
+    return Architecture(
+        features, (256, 256), 0.5, affinity, RANK, reference, settings.divergence, base, anchors, correction, candidates
+    )
+
+
+def _choose_affinity(space: OutputSpace, settings: FitSettings) -> str:
+    ranking = isinstance(space, Rankings)
+    if settings.affinity == "auto":
+        if ranking:
+            return "birkhoff"
+        return "pairwise" if space.num_statistics <= MAX_FULL_STATISTICS else "lowrank"
+    for_rankings = ("permutahedron", "birkhoff", "preference")
+    fits = (
+        for_rankings + ("unary",)
+        if ranking
+        else tuple({"unary", "pairwise", "pairwise-constant", "lowrank", "lowrank-constant", "set"})
+    )
+    if settings.affinity not in fits:
+        raise SpecError(
+            "Affinity {found!r} does not apply to {space}; choose one of {known}.",
+            found=settings.affinity,
+            space=type(space).__name__.lower(),
+            known=", ".join(sorted(fits)),
+        )
+    return settings.affinity
+
+
+def _choose_base(space: OutputSpace, affinity: str, reference: str, settings: FitSettings) -> str:
+    if settings.divergence != "kl" or settings.log_partition in ("constant", "linear", "mlp", "residual"):
+        return "zero"  # other divergences: τ is a multiplier, not a log-partition, and has no closed form
+    if settings.proposal == "reference" and settings.log_partition == "auto":
+        return "zero"  # the published method, as published
+    if isinstance(space, Rankings) and space.num_items > MAX_EXACT_ITEMS:
+        return "zero"
+    if not space.factorises or affinity in ("unary", "set") or reference == "candidates":
+        return "tilt"
+    return "anchored"
+
+
+def make_reference(
+    space: OutputSpace, kind: str, y: Int64[Tensor, "row item"] | None, *, candidates: int = 0
+) -> Reference:
+    """The reference of an architecture; without ``y`` its tensors are placeholders for a state dict."""
+    match kind:
+        case "uniform":
+            return UniformReference(space)
+        case "marginals":
+            return MarginalReference(space) if y is None else MarginalReference.fit(space, y)
+        case "candidates":
+            if y is not None:
+                return CandidateReference.fit(space, y)
+            return CandidateReference(
+                space,
+                torch.zeros(candidates, space.num_items, dtype=torch.int64),
+                torch.ones(candidates),
+                smoothing=0.05,
+            )
+        case _:
+            return PredictedReference(space)
+
+
+def build_model(space: OutputSpace, shape: Architecture, y: Int64[Tensor, "row item"] | None = None) -> JointModel:
+    """A model with fresh weights; ``y`` are the training outputs that the reference and the anchors are fitted to."""
+    trunk = Trunk(shape.features, shape.hidden, dropout=shape.dropout)
+    width = trunk.width
+    interaction: InteractionHead | None = None
+    match shape.affinity:
+        case "pairwise" | "pairwise-constant":
+            interaction = FullPairwiseHead(space, width, constant=shape.affinity.endswith("constant"))
+        case "lowrank" | "lowrank-constant":
+            interaction = LowRankPairwiseHead(
+                space, width, rank=shape.rank, constant=shape.affinity.endswith("constant")
+            )
+        case "set":
+            interaction = SetHead(space, width)
+        case "preference":
+            interaction = PreferenceHead(space, width)
+        case _:
+            pass
+    if isinstance(space, Rankings) and shape.affinity != "unary":
+        linear = PermutahedronHead(space, width, birkhoff=shape.affinity == "birkhoff")
+    else:
+        linear = UnaryHead(space, width)
+    base = _build_base(space, shape, y)
+    return JointModel(
+        space=space,
+        reference=make_reference(space, shape.reference, y, candidates=shape.candidates),
+        divergence=divergence_from_name(shape.divergence),
+        affinity=Affinity(space, trunk, linear, interaction),
+        base=base,
+        correction=correction_network(shape.correction, shape.features + base.num_features),
+    )
+
+
+def _build_base(space: OutputSpace, shape: Architecture, y: Tensor | None) -> Base:
+    match shape.base:
+        case "anchored":
+            empty = torch.zeros(shape.anchors, space.num_items, dtype=torch.int64)
+            return AnchoredBase(empty if y is None else anchors_of(y, most=shape.anchors))
+        case "meanfield":
+            return MeanFieldBase()
+        case "tilt":
+            return TiltBase()
+        case _:
+            return ZeroBase()
+
+
+def choose_proposals(
+    space: OutputSpace, model: JointModel, train: Rows, valid: Rows, settings: FitSettings
+) -> Sequence[Proposal]:
+    """The ladder of proposals, the chosen one first; a guard that fails climbs it."""
+    device = train.y.device
+    anchors = anchors_of(train.y)
+    quadratic = isinstance(model.affinity.interaction, FullPairwiseHead | LowRankPairwiseHead)
+    product = space.factorises and not isinstance(model.reference, CandidateReference)
+    exact = not (isinstance(space, Rankings) and space.num_items > MAX_EXACT_ITEMS)
+    ladder: dict[str, Proposal] = {"reference": ReferenceProposal()}
+    if exact:
+        ladder["tilt"] = TiltProposal()
+    if product and (quadratic or model.affinity.interaction is None):
+        ladder["meanfield"] = MeanFieldProposal()
+        ladder["anchored"] = AnchoredProposal(space, anchors)
+    if settings.proposal == "listing" or (settings.proposal == "auto" and space.cardinality() <= MAX_LISTED_TRAINING):
+        return [ListingProposal(space, device)]
+    if settings.proposal != "auto":
+        if settings.proposal not in ladder:
+            raise SpecError(
+                "Proposal {found!r} does not apply to this space, reference and affinity; choose one of auto, {known}.",
+                found=settings.proposal,
+                known=", ".join([*ladder, "listing"] if space.cardinality() <= MAX_LISTING else ladder),
+            )
+        chosen = ladder.pop(settings.proposal)
+        return [chosen] if settings.proposal == "reference" else [chosen, *_stronger(settings.proposal, ladder)]
+    if "anchored" in ladder:
+        # Where held-out combinations have been seen before, listing the observed ones removes most of the noise.
+        seen = torch.isin(space.key(valid.y), space.key(anchors)).double().mean().item()
+        first = "anchored" if seen >= 0.2 else "meanfield"
+        return [ladder.pop(first), *_stronger(first, ladder)]
+    return [ladder["tilt"] if exact else ladder["reference"]]
+
+
+def _stronger(name: str, ladder: Mapping[str, Proposal]) -> list[Proposal]:
+    order = ("tilt", "meanfield", "anchored")
+    after = order[order.index(name) + 1 :] if name in order else ()
+    return [ladder[other] for other in after if other in ladder]
+
+
+def choose_plan(train: Rows, settings: FitSettings) -> Plan:
+    """Epochs, batch and draws from the size of the data: at least about 10 steps an epoch, and never more than the budget allows."""
+    rows = len(train.y)
+    batch = 128 if rows >= 1000 else 64
+    if rows > 20_000:
+        batch = 512
+    samples = settings.samples or (1000 if settings.proposal == "reference" else 32)
+    epochs = settings.epochs or max(20, min(300, 300_000 // rows))
+    return Plan(epochs=epochs, batch_size=batch, samples=samples, seconds=settings.time_budget or float("inf"))
+
+
+def describe_space(kind: str, names: Sequence[str], options: Sequence[Sequence[str]]) -> OutputSpace:
+    """The space that a table's outputs live in."""
+    from jebm_core.spaces import Configurations
+
+    match kind:
+        case "subsets":
+            return Subsets(names)
+        case "configurations":
+            return Configurations(names, options)
+        case _:
+            return Rankings(names)

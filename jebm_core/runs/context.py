@@ -1,0 +1,115 @@
+"""What a job's work is given: its data, its folder, and the two callbacks that tie it to the store."""
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import final
+
+from jebm_core.runs.home import Home
+from jebm_core.runs.queue import Report, RunQueue
+from jebm_core.runs.records import RunSpec, progress_step
+from jebm_core.runs.store import RunStore
+
+_LOOK = 0.5  # seconds between two looks at the cancel flag
+_BEAT = 5.0  # seconds between two signs of life
+
+
+@final
+class JobContext:
+    """The work's side of the store.
+
+    A thread looks at the store twice a second, so that ``should_stop`` costs nothing and the job gives signs of life
+    through stages that report nothing.
+
+    Attributes:
+        spec: what was asked for.
+        folder: where the results go.
+        superseded: the store has given this attempt up; nothing it writes counts any more.
+        cancelled: somebody asked the run to stop.
+    """
+
+    def __init__(self, home: Home, queue: RunQueue, run_id: str, attempt: int, spec: RunSpec) -> None:
+        self.spec = spec
+        self.folder = home.run(run_id)
+        self.superseded = False
+        self.cancelled = False
+        self._home = home
+        self._queue = queue
+        self._run_id = run_id
+        self._attempt = attempt
+        self._waiting: list[Report] = []
+        self._over = threading.Event()
+        self._watch = threading.Thread(target=self._look, name="jebm-watch", daemon=True)
+        self._watch.start()
+
+    @property
+    def data(self) -> Path:
+        """The file of the data set.
+
+        Raises:
+            UserError: if it is no longer there.
+        """
+        return RunStore(self._home).dataset_file(self.spec.dataset)
+
+    def should_stop(self) -> bool:
+        """True if the work should leave a checkpoint and raise ``Cancelled``."""
+        return self.cancelled or self.superseded
+
+    def on_progress(self, progress: object) -> None:
+        """Write a report: a dataclass with ``stage`` and ``epoch`` among its fields.
+
+        Call it before the checkpoint of the same epoch is written, so that a resumed run has no gap in its history.
+        """
+        if not is_dataclass(progress) or isinstance(progress, type):
+            raise TypeError(f"on_progress takes a dataclass instance, not {type(progress).__name__}")
+        self.report(asdict(progress))
+
+    def report(self, fields: Mapping[str, object]) -> None:
+        """Write a report. While the disk refuses, reports wait in memory; the work is not disturbed."""
+        step = progress_step(str(fields["stage"]), int(str(fields["epoch"])))
+        self._waiting.append((step, time.time(), json.loads(json.dumps(fields, default=_as_number))))
+        self.flush()
+
+    def flush(self) -> bool:
+        """Write the reports that wait. False if the disk still refuses."""
+        if not self._waiting:
+            return True
+        try:
+            if not self._queue.record(self._run_id, self._attempt, self._waiting):
+                self.superseded = True
+        except (OSError, sqlite3.Error):
+            return False
+        self._waiting.clear()
+        return True
+
+    def close(self) -> None:
+        """Stop looking at the store."""
+        self._over.set()
+        self._watch.join()
+
+    def _look(self) -> None:
+        beaten = 0.0
+        while not self._over.wait(_LOOK):
+            try:
+                claim = self._queue.watched(self._run_id)
+                if claim is None or claim.attempt != self._attempt:
+                    self.superseded = True
+                elif claim.cancel_requested is not None:
+                    self.cancelled = True
+                if time.monotonic() - beaten > _BEAT and self._queue.beat(self._run_id, self._attempt):
+                    beaten = time.monotonic()
+            except (OSError, sqlite3.Error):
+                continue  # a full disk or a busy file; the next look will tell
+
+
+def _as_number(value: object) -> float:
+    """NumPy and torch scalars among a report's fields."""
+    return float(str(value)) if not isinstance(value, float | int) else value
+
+
+Work = Callable[[JobContext], "str | None"]
+"""Does a run's work and returns the sentence that says why training stopped, or None."""

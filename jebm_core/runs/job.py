@@ -1,0 +1,158 @@
+"""The job: does the work of one run in a process of its own and says how it ended.
+
+``python -m jebm_core.runs.job RUN_ID ATTEMPT --home FOLDER``
+
+The last word goes to ``exit.json`` and to the store; the file counts if nobody was watching or the store was full. A
+job ended from outside leaves no word, and the runner decides what becomes of the run.
+"""
+
+import argparse
+import errno
+import importlib
+import os
+import signal
+import sqlite3
+import sys
+import time
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn, cast
+
+from jebm_core.errors import Cancelled, SpecError, TrainingStopped, UserError
+from jebm_core.runs.context import JobContext, Work
+from jebm_core.runs.home import Home, write_json
+from jebm_core.runs.identity import identity_of, kill_children
+from jebm_core.runs.queue import LastWord, RunQueue
+from jebm_core.runs.records import FAULT, Message, RunSpec, State
+from jebm_core.runs.streams import guard_output
+
+_PATIENCE = 60.0  # seconds that the last word waits for room on the disk
+_SUPERSEDED = 3
+_TERMINATED = 128 + signal.SIGTERM
+
+
+def find_work(spec: RunSpec) -> Work:
+    """The function that does the work of this kind.
+
+    Raises:
+        SpecError: if there is none. A dotted path is taken only where ``JEBM_TEST_WORK`` is set: a run's description
+            must not be able to name code.
+    """
+    if spec.kind_of_work == "fit":
+        from jebm_core.runs.work import fit_and_evaluate
+
+        return fit_and_evaluate
+    module, colon, name = spec.kind_of_work.partition(":")
+    if not colon or not os.environ.get("JEBM_TEST_WORK"):
+        raise SpecError(
+            "Expected the kind of work 'fit'; found {kind!r}. Start the run again from the training page.",
+            kind=spec.kind_of_work,
+        )
+    return cast(Work, getattr(importlib.import_module(module), name))
+
+
+def run_job(home: Home, run_id: str, attempt: int) -> int:
+    """Do one attempt at a run. Returns the exit code: 0 if its last word is written, whatever the word is."""
+    queue = RunQueue(home)
+    with queue.held_open():
+        return _run_attempt(home, queue, run_id, attempt)
+
+
+def _run_attempt(home: Home, queue: RunQueue, run_id: str, attempt: int) -> int:
+    process = identity_of(os.getpid())
+    spec = None if process is None else queue.begin(run_id, attempt, process)
+    if spec is None:
+        _say(f"attempt {attempt} is no longer wanted")
+        return _SUPERSEDED
+    _say(f"attempt {attempt} begins")
+    context = JobContext(home, queue, run_id, attempt, spec)
+    signal.signal(signal.SIGTERM, _leave)
+    word = LastWord(attempt, State.CANCELLED, Message("The run was cancelled."))
+    try:
+        reason = find_work(spec)(context)
+        word = LastWord(attempt, State.SUCCEEDED, stop_reason=None if reason is None else Message(reason))
+    except (Cancelled, SystemExit) as error:
+        context.cancelled = context.cancelled or _cancelled_in_store(queue, run_id, attempt)
+        if not context.cancelled:
+            # Asked to leave by the system or replaced by another attempt: the run itself is not over.
+            _say(f"attempt {attempt} leaves without a word ({type(error).__name__})")
+            return _SUPERSEDED if context.superseded else _TERMINATED
+    except Exception as error:  # noqa: BLE001  a job always says how it ended
+        traceback.print_exc()
+        word = LastWord(attempt, State.FAILED, sentence_of(error, str(context.folder.log)))
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # from here on it is quick, and the word is worth more
+    _say(f"attempt {attempt} {word.state.value}: {word.message or word.stop_reason or ''}")
+    context.close()
+    return 0 if _write_last_word(context, queue, run_id, word) else 1
+
+
+def sentence_of(error: Exception, log: str) -> Message:
+    """What a person is told about an error: its own sentence if it was raised on purpose."""
+    if isinstance(error, UserError | TrainingStopped):
+        return Message.of(error)
+    # torch is not imported here, hence by name and by text.
+    if type(error).__name__ in ("MemoryError", "OutOfMemoryError") or "t allocate memory" in str(error):
+        return Message(
+            "The run needed more memory than the machine has. Choose a smaller model, fewer samples or a smaller "
+            "batch, then start it again. Log: {log}",
+            {"log": log},
+        )
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Message(
+            "The disk that holds the run is full. Free some space, then start the run again: it goes on from its last "
+            "checkpoint. Log: {log}",
+            {"log": log},
+        )
+    return Message(FAULT, {"log": log})
+
+
+def _cancelled_in_store(queue: RunQueue, run_id: str, attempt: int) -> bool:
+    with suppress(OSError, sqlite3.Error):
+        claim = queue.watched(run_id)
+        return claim is not None and claim.attempt == attempt and claim.cancel_requested is not None
+    return False
+
+
+def _write_last_word(context: JobContext, queue: RunQueue, run_id: str, word: LastWord) -> bool:
+    deadline = time.monotonic() + _PATIENCE
+    filed = stored = False
+    while True:
+        if not filed:
+            with suppress(OSError):
+                write_json(context.folder.last_word, word.to_json())
+                filed = True
+        if not stored and context.flush():
+            with suppress(OSError, sqlite3.Error):
+                queue.finish(run_id, word)
+                stored = True
+        if (filed and stored) or time.monotonic() > deadline:
+            return filed or stored
+        time.sleep(0.5)
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    sys.exit(_TERMINATED)
+
+
+def _say(text: str) -> None:
+    print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} job {os.getpid()} {text}", flush=True)
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """The command line of a job."""
+    parser = argparse.ArgumentParser(prog="jebm_core.runs.job", description="Do the work of one run.")
+    parser.add_argument("run_id")
+    parser.add_argument("attempt", type=int)
+    parser.add_argument("--home", type=Path, required=True)
+    chosen = parser.parse_args(arguments)
+    guard_output()
+    code = run_job(Home(chosen.home.absolute()), chosen.run_id, chosen.attempt)
+    kill_children()
+    # All is said and written. A library's thread or exit handler must not keep the process, and with it a device.
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

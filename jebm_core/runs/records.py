@@ -1,0 +1,245 @@
+"""What the run store keeps and gives back: frozen records without behaviour of their own."""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from enum import Enum
+from typing import Literal, cast, final
+
+from jebm_core.errors import SpecError, UserError
+
+HoldOutMode = Literal["rows", "combinations"]
+
+STAGES = ("reference", "baseline", "training", "log-partition", "audit", "evaluation")
+FAULT = "A fault of jebm's own ended the run; your data and settings may well be fine. See the log {log}."
+
+_STEPS_PER_STAGE = 1_000_000
+
+
+class State(Enum):
+    """The life of a run: queued → running → succeeded, failed or cancelled."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """True if nothing more will happen to the run by itself."""
+        return self not in (State.QUEUED, State.RUNNING)
+
+
+@final
+@dataclass(frozen=True)
+class Message:
+    """A sentence as its template and values, so that a page can show it in the reader's language.
+
+    >>> message = Message("{n} rows were left out.", {"n": 3})
+    >>> str(message)
+    '3 rows were left out.'
+    >>> message.render({"{n} rows were left out.": "{n}行を除外しました。"}.get)
+    '3行を除外しました。'
+    """
+
+    template: str
+    values: Mapping[str, object] = field(default_factory=dict)
+
+    def render(self, translate: Callable[[str], str | None] = str) -> str:
+        """The sentence, through a catalogue; English where the catalogue has none."""
+        template = translate(self.template) or self.template
+        return template.format(**self.values) if self.values else template
+
+    def __str__(self) -> str:
+        return self.render()
+
+    def to_json(self) -> dict[str, object]:
+        """A dictionary that JSON can hold; a value of any other type becomes its text."""
+        return {"template": self.template, "values": {name: plain(value) for name, value in self.values.items()}}
+
+    @staticmethod
+    def from_json(content: Mapping[str, object]) -> "Message":
+        """The inverse of ``to_json``."""
+        return Message(str(content["template"]), cast(Mapping[str, object], content["values"]))
+
+    @staticmethod
+    def of(error: BaseException) -> "Message":
+        """The sentence of an error raised on purpose."""
+        if isinstance(error, UserError):
+            return Message(error.template, error.values)
+        return Message(str(error))
+
+
+def plain(value: object) -> object:
+    """The value as JSON can hold it: numbers, text and lists as they are, anything else as its text."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(name): plain(item) for name, item in value.items()}
+    return str(value)
+
+
+@final
+@dataclass(frozen=True)
+class RunSpec:
+    """Everything that a run needs to be done again.
+
+    Attributes:
+        dataset: SHA-256 of the data file, as ``RunStore.add_dataset`` returned it.
+        dataset_name: the file's name; its ending says the format.
+        title: what people call the run.
+        targets: names or globs of the output columns; empty lets the table decide.
+        features: names or globs of the context columns; None lets the table decide.
+        kind: ``subsets``, ``configurations`` or ``rankings``; None lets the table decide.
+        settings: the fit settings as their JSON form.
+        hold_out_fraction: share held out for the evaluation, 0 ≤ share < 1.
+        hold_out_mode: hold out ``rows``, or every row of some whole ``combinations``.
+        seed: of the split.
+        language: of the person who started the run.
+        kind_of_work: ``fit``.
+
+    Raises:
+        SpecError: if a value can't be met.
+    """
+
+    dataset: str
+    dataset_name: str
+    title: str = ""
+    targets: tuple[str, ...] = ()
+    features: tuple[str, ...] | None = None
+    kind: str | None = None
+    settings: Mapping[str, object] = field(default_factory=dict)
+    hold_out_fraction: float = 0.2
+    hold_out_mode: HoldOutMode = "rows"
+    seed: int = 0
+    language: str = "en"
+    kind_of_work: str = "fit"
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.hold_out_fraction) and 0 <= self.hold_out_fraction < 1):
+            raise SpecError(
+                "Expected a held-out share from 0 up to, but not including, 1; found {share}. "
+                "Choose for example 0.2 to hold out a fifth of the rows.",
+                share=self.hold_out_fraction,
+            )
+        if self.hold_out_mode not in ("rows", "combinations"):
+            raise SpecError(
+                "Expected the held-out part to be made of 'rows' or 'combinations'; found {mode!r}. "
+                "Choose one of the two.",
+                mode=self.hold_out_mode,
+            )
+        if self.seed < 0:
+            raise SpecError("Expected a seed of 0 or more; found {seed}. Choose for example 0.", seed=self.seed)
+
+    def to_json(self) -> dict[str, object]:
+        """A dictionary that JSON can hold."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(content: Mapping[str, object]) -> "RunSpec":
+        """The inverse of ``to_json``; unknown names of a later version are an error.
+
+        Raises:
+            SpecError: if a name is unknown.
+        """
+        unknown = sorted(set(content) - {entry.name for entry in fields(RunSpec)})
+        if unknown:
+            raise SpecError(
+                "Expected a run's description of this version; found the unknown entries {names}. "
+                "Open the run with the version of jebm that made it.",
+                names=", ".join(unknown),
+            )
+        values = dict(content)
+        for name in ("targets", "features"):
+            if isinstance(values.get(name), list):
+                values[name] = tuple(cast(list[str], values[name]))
+        return RunSpec(**values)  # pyright: ignore[reportArgumentType]
+
+
+@final
+@dataclass(frozen=True)
+class Dataset:
+    """An uploaded file. ``name`` is the name of this upload; the contents are kept once."""
+
+    sha256: str
+    name: str
+    bytes: int
+    created: float
+
+
+@final
+@dataclass(frozen=True)
+class ProgressRow:
+    """One report of a running fit. ``step`` rises through the stages; ``values`` are the report's fields."""
+
+    step: int
+    written: float
+    values: Mapping[str, object]
+
+
+@final
+@dataclass(frozen=True)
+class RunView:
+    """A run as a page sees it, read at the moment ``seen``; times are seconds since 1970.
+
+    Attributes:
+        message: why the run failed or was cancelled; None while all is well.
+        stop_reason: why a finished training stopped.
+        started: when the first attempt began.
+        heartbeat: when the job last gave a sign of life.
+        attempt: 0 before the first start; 2 means that the run was taken up again after it had been ended.
+            When it changes, read the history from the beginning.
+        cancelling: somebody asked a running run to stop and it has not stopped yet.
+        progress: the latest report.
+        pid: the job's process, None when there is none.
+    """
+
+    id: str
+    spec: RunSpec
+    state: State
+    message: Message | None
+    stop_reason: Message | None
+    created: float
+    started: float | None
+    finished: float | None
+    heartbeat: float | None
+    attempt: int
+    cancelling: bool
+    progress: ProgressRow | None
+    pid: int | None
+    seen: float
+
+    @property
+    def elapsed(self) -> float | None:
+        """Seconds since the first attempt began, up to the end where there is one."""
+        if self.started is None:
+            return None
+        return max(0.0, (self.seen if self.finished is None else self.finished) - self.started)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """What the last report expects to be left, less the time since; None if unknown or not running."""
+        left = None if self.progress is None else self.progress.values.get("seconds_left")
+        if self.state is not State.RUNNING or self.progress is None or not isinstance(left, int | float):
+            return None
+        return max(0.0, left - (self.seen - self.progress.written))
+
+
+def progress_step(stage: str, epoch: int) -> int:
+    """The place of a report in a run's history. It depends on nothing but stage and epoch, so that a
+    resumed run writes over what it had reported before instead of beside it.
+
+    >>> progress_step("training", 3) < progress_step("training", 4) < progress_step("audit", 0)
+    True
+    """
+    place = STAGES.index(stage) if stage in STAGES else len(STAGES)
+    return place * _STEPS_PER_STAGE + min(max(epoch, 0), _STEPS_PER_STAGE - 1)
+
+
+def spec_from_text(text: str) -> RunSpec:
+    """A spec from its JSON text."""
+    return RunSpec.from_json(json.loads(text))

@@ -1,0 +1,63 @@
+"""A small real worker for the tests of runs: counts steps, keeps a checkpoint, obeys the callbacks of a fit.
+
+The run's settings say how it behaves:
+``steps``, ``pause`` (seconds a step), ``die_at`` (the first attempt kills itself after that step),
+``deaf`` (never asks should_stop and ignores SIGTERM), ``error`` ("user" | "stopped" | "fault" | "memory"),
+``child`` (starts a sleeping child process), ``checkpoints`` (bool).
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+from jebm_core.errors import Cancelled, SpecError, TrainingStopped
+from jebm_core.runs.context import JobContext
+from jebm_core.runs.home import write_json
+
+
+@dataclass(frozen=True)
+class Step:
+    stage: str
+    epoch: int
+    epochs: int
+    objective: float
+    seconds_left: float | None
+    attempt_pid: int
+
+
+def work(context: JobContext) -> str:
+    settings = dict(context.spec.settings)
+    steps, pause = int(str(settings.get("steps", 3))), float(str(settings.get("pause", 0.02)))
+    kept = context.folder.checkpoint / "step.json"
+    first = json.loads(kept.read_text())["next"] if kept.exists() else 0
+    print(f"worker starts at step {first}")
+    assert context.data.read_bytes()
+    if settings.get("deaf"):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if settings.get("child"):
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", str(context.folder.folder)])
+        print(f"child {child.pid}")
+    for step in range(first, steps):
+        if not settings.get("deaf") and context.should_stop():
+            raise Cancelled("stopped between two steps")
+        context.on_progress(Step("training", step, steps, 1.0 / (1 + step), (steps - step) * pause, os.getpid()))
+        if settings.get("checkpoints", True):
+            write_json(kept, {"next": step + 1})
+        if settings.get("die_at") == step and first == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(pause)
+    match settings.get("error"):
+        case "user":
+            raise SpecError("Expected {expected} slots; found {found}. Add one.", expected=3, found=2)
+        case "stopped":
+            raise TrainingStopped("The samples were worth too little {here}. Choose another proposal.")
+        case "memory":
+            raise MemoryError
+        case "fault":
+            raise ZeroDivisionError("a secret detail")
+    write_json(context.folder.evaluation, {"steps": steps})
+    return "All steps were done."
