@@ -6,6 +6,7 @@ independent items, from which mean-field bounds are made.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from typing import final
 
 import torch
@@ -32,7 +33,7 @@ class Interaction(ABC):
 
 
 class QuadraticInteraction(Interaction):
-    """h(x,y) = Σ_{a<b} U_ab(x) φ_a φ_b over statistics of different items."""
+    """h(x,y) = ½ φᵀ U(x) φ: pairs of statistics."""
 
     @abstractmethod
     def mean(self, m: Float[Tensor, "batch statistic"]) -> Float[Tensor, " batch"]:
@@ -40,7 +41,7 @@ class QuadraticInteraction(Interaction):
 
     @abstractmethod
     def field(self, m: Float[Tensor, "batch statistic"]) -> Float[Tensor, "batch statistic"]:
-        """∂E[h]/∂m = U(x) m: the linear energy that the other items exert on each statistic."""
+        """∂E[h]/∂m: the linear energy that the other items exert on each statistic."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,15 @@ class Scores:
     theta: Float[Tensor, "batch statistic"]
     interaction: Interaction | None
 
-    def value(self, y: Integer[Tensor, "sample batch item"]) -> Float[Tensor, "sample batch"]:
-        """g(x, y) for draws of each context's own."""
-        phi = self.space.statistics(y)
-        linear = (phi * self.theta).sum(-1)
+    def value(
+        self,
+        y: Integer[Tensor, "sample batch item"],
+        phi: Float[Tensor, "sample batch statistic"] | None = None,
+        linear: Float[Tensor, "sample batch"] | None = None,
+    ) -> Float[Tensor, "sample batch"]:
+        """g(x, y) for draws of each context's own; ``phi`` = φ(y) and ``linear`` = ⟨θ, φ⟩ save computing them again."""
+        phi = self.space.statistics(y) if phi is None else phi
+        linear = linear_energy(phi, self.theta) if linear is None else linear
         return linear if self.interaction is None else linear + self.interaction.value(y, phi)
 
     def value_of(self, points: Integer[Tensor, "point item"]) -> Float[Tensor, "point batch"]:
@@ -62,6 +68,13 @@ class Scores:
         phi = self.space.statistics(points)
         linear = phi @ self.theta.T
         return linear if self.interaction is None else linear + self.interaction.value_of(points, phi)
+
+
+def linear_energy(
+    phi: Float[Tensor, "sample batch statistic"], theta: Float[Tensor, "batch statistic"]
+) -> Float[Tensor, "sample batch"]:
+    """⟨θ, φ⟩ of each draw as one batched product: no [sample, batch, statistic] temporary, forwards or backwards."""
+    return torch.bmm(phi.transpose(0, 1), theta.unsqueeze(-1)).squeeze(-1).T
 
 
 @final
@@ -98,44 +111,52 @@ class FullQuadratic(QuadraticInteraction):
 
 @final
 class LowRankQuadratic(QuadraticInteraction):
-    """U(x) = Σ_r a_r(x) v_r v_rᵀ less its blocks within an item. Cost O(k·rank) a draw.
+    """h = ½ Σ_r a_r(x) ⟨v_r, φ⟩²: U(x) = Σ_r a_r(x) v_r v_rᵀ with its diagonal. Cost O(k·rank) a draw.
 
-    h = ½ Σ_r a_r [(⟨v_r, φ⟩)² − Σ_items (⟨v_r, φ of that item⟩)²]
+    For 0/1 statistics the diagonal is a linear energy; leaving it in saves a product a draw. E[h] accounts for it:
+    E⟨v,φ⟩² = ⟨v,m⟩² + Σ_i v_i² m_i − Σ_items ⟨v, m of that item⟩².
     """
 
     def __init__(
-        self, space: OutputSpace, scale: Float[Tensor, "one_or_batch rank"], factors: Float[Tensor, "rank statistic"]
+        self,
+        space: OutputSpace,
+        scale: Float[Tensor, "one_or_batch rank"],
+        factors: Float[Tensor, "rank statistic"],
     ) -> None:
         self.scale, self.factors = scale, factors
         self.item_of = item_of_statistic(space).to(factors.device)
         self.num_items = space.num_items
-        self.one_statistic_an_item = space.num_items == space.num_statistics
 
-    def _value(self, phi: Float[Tensor, "*draw statistic"]) -> Float[Tensor, "*draw rank"]:
-        """(⟨v_r,φ⟩)² − Σ_items (…)² for every r; for 0/1 statistics the second term is linear in φ."""
-        return (phi @ self.factors.T).square() - phi @ self.factors.square().T
+    @cached_property
+    def _diagonal(self) -> Float[Tensor, "one_or_batch statistic"]:
+        """Σ_r a_r v_r²."""
+        return self.scale @ self.factors.square()
 
     def value(
         self, y: Integer[Tensor, "sample batch item"], phi: Float[Tensor, "sample batch statistic"]
     ) -> Float[Tensor, "sample batch"]:
-        return (self._value(phi) * self.scale).sum(-1) / 2
+        return linear_energy((phi @ self.factors.T).square(), self.scale.expand(phi.shape[1], -1)) / 2
 
     def value_of(
         self, points: Integer[Tensor, "point item"], phi: Float[Tensor, "point statistic"]
     ) -> Float[Tensor, "point batch"]:
-        return self._value(phi) @ self.scale.T / 2
+        return (phi @ self.factors.T).square() @ self.scale.T / 2
 
-    def mean(self, m: Float[Tensor, "batch statistic"]) -> Float[Tensor, " batch"]:
-        return (self.field(m) * m).sum(-1) / 2
-
-    def field(self, m: Float[Tensor, "batch statistic"]) -> Float[Tensor, "batch statistic"]:
+    def _across_items(self, m: Tensor) -> Tensor:
+        """Σ_r a_r ⟨v_r, m of all other items⟩ v_r."""
         across = ((m @ self.factors.T) * self.scale) @ self.factors
-        if self.one_statistic_an_item:
-            return across - m * (self.scale @ self.factors.square())
+        if self.num_items == m.shape[-1]:
+            return across - m * self._diagonal
         weighted = m.unsqueeze(-2) * self.factors  # [batch, rank, statistic]
         sums = weighted.new_zeros((*weighted.shape[:-1], self.num_items)).index_add(-1, self.item_of, weighted)
         within = sums.index_select(-1, self.item_of) * self.factors
         return across - (within * self.scale.unsqueeze(-1)).sum(-2)
+
+    def mean(self, m: Float[Tensor, "batch statistic"]) -> Float[Tensor, " batch"]:
+        return ((self._across_items(m) + self._diagonal) * m).sum(-1) / 2
+
+    def field(self, m: Float[Tensor, "batch statistic"]) -> Float[Tensor, "batch statistic"]:
+        return self._across_items(m) + self._diagonal / 2
 
 
 @final

@@ -32,7 +32,7 @@ from jebm_core.networks import Affinity
 from jebm_core.references import Reference, ReferenceDistribution
 from jebm_core.spaces import OutputSpace
 
-MEAN_FIELD_STEPS = 15
+MEAN_FIELD_STEPS = 6
 MEAN_FIELD_DAMPING = 0.5
 
 

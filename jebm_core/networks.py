@@ -85,7 +85,7 @@ class FullPairwiseHead(InteractionHead):
         self.register_buffer("upper", a * self.size + b, persistent=False)
         self.register_buffer("lower", b * self.size + a, persistent=False)
         self.constant = nn.Parameter(torch.zeros(len(a)))
-        self.linear = None if constant else _small_linear(hidden, len(a))
+        self.linear = None if constant or not len(a) else _small_linear(hidden, len(a))  # one item alone has no pairs
 
     def forward(self, hidden: Float[Tensor, "batch hidden"]) -> FullQuadratic:
         pairs = self.constant.unsqueeze(0) if self.linear is None else self.constant + self.linear(hidden)

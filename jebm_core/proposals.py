@@ -32,6 +32,8 @@ class Draws:
         points: combinations shared by every context (listed, zero variance); may be empty.
         points_log_weight: a for each point in each context.
         mean_affinity: E_r[g] where the proposal knows it in closed form, differentiable in g: a control variate.
+        phi: φ(y), where the proposal has computed it already.
+        linear: ⟨θ, φ(y)⟩, differentiable, likewise.
     """
 
     y: Integer[Tensor, "sample batch item"]
@@ -39,6 +41,8 @@ class Draws:
     points: Integer[Tensor, "point item"]
     points_log_weight: Float[Tensor, "point batch"]
     mean_affinity: Float[Tensor, " batch"] | None = None
+    phi: Float[Tensor, "sample batch statistic"] | None = None
+    linear: Float[Tensor, "sample batch"] | None = None
 
     @property
     def num_random(self) -> int:
@@ -97,9 +101,13 @@ class MeanFieldProposal(Proposal):
         field = p.mean_field
         y = field.tilted.sample(num_samples, generator=generator)
         # log q − log r = A_q(θ̃) − ⟨θ̃, φ⟩: the reference itself cancels.
-        log_weight = field.log_normalizer - (p.space.statistics(y) * field.theta).sum(-1) - math.log(num_samples)
+        phi = p.space.statistics(y)
+        # Both linear energies in one pass over φ, which is what this step spends its time on.
+        both = torch.bmm(phi.transpose(0, 1), torch.stack([p.scores.theta, field.theta], -1))
+        log_weight = (field.log_normalizer - both[..., 1].T - math.log(num_samples)).detach()
         empty = y.new_zeros(0, p.space.num_items)
-        return Draws(y, log_weight.detach(), empty, log_weight.new_zeros(0, y.shape[1]), field.mean_affinity)
+        unlisted = log_weight.new_zeros(0, y.shape[1])
+        return Draws(y, log_weight, empty, unlisted, field.mean_affinity, phi, both[..., 0].T)
 
 
 @final
@@ -137,7 +145,9 @@ class AnchoredProposal(Proposal):
         self.flip = min(flips / space.num_items, 0.5)
         self._phi = space.statistics(anchors)
         self._options = torch.tensor(space.options_per_item(), device=anchors.device)
-        stay, move = math.log1p(-self.flip), (self.flip / (self._options - 1).clamp(min=1)).log()
+        choice = self._options > 1  # a slot without a choice stays as it is, with certainty
+        stay = torch.where(choice, math.log1p(-self.flip), 0.0)
+        move = torch.where(choice, (self.flip / (self._options - 1).clamp(min=1)).log(), 0.0)
         self._move_all = move.sum()
         # Every item contributes log(stay) if it agrees and log(flip/(n−1)) if not; weights by statistic let one product do it for slots of any size.
         self._gain = stay - move
@@ -170,7 +180,7 @@ class AnchoredProposal(Proposal):
             on_anchor = PointsDistribution(self.space, self.anchors, seed_weight).log_prob(y) > -math.inf
             log_weight = p.reference.log_prob(y) - log_r - math.log(num_samples)
             log_weight = torch.where(on_anchor, -math.inf, log_weight)
-        return Draws(y, log_weight, self.anchors, log_q)
+        return Draws(y, log_weight, self.anchors, log_q, phi=phi)
 
     def _flip(self, seed_weight: Tensor, num_samples: int, generator: torch.Generator | None) -> Tensor:
         centre = self.anchors[sample_categorical(seed_weight, num_samples, generator=generator)]

@@ -18,6 +18,7 @@ from jaxtyping import Float, Int64, Integer
 from torch import Tensor, nn
 
 from jebm_core.errors import SpecError
+from jebm_core.interactions import linear_energy
 from jebm_core.spaces import OutputSpace
 
 
@@ -79,7 +80,10 @@ class LinearDistribution(ReferenceDistribution):
         return self._log_partition
 
     def log_prob(self, y: Integer[Tensor, "*sample batch item"]) -> Float[Tensor, "*sample batch"]:
-        return (self.space.statistics(y) * self.eta).sum(-1) - self.log_partition
+        phi = self.space.statistics(y)
+        if phi.ndim == 3:
+            return linear_energy(phi, self.eta) - self.log_partition
+        return (phi * self.eta).sum(-1) - self.log_partition
 
     def log_prob_of(self, points: Integer[Tensor, "point item"]) -> Float[Tensor, "point batch"]:
         return self.space.statistics(points) @ self.eta.T - self.log_partition

@@ -214,7 +214,7 @@ def make_optimizer(model: JointModel, plan: Plan) -> torch.optim.AdamW:
     chosen = {id(w) for w in decayed}
     others = [w for w in model.parameters() if id(w) not in chosen]
     groups = [{"params": decayed, "weight_decay": plan.decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=plan.learning_rate)
+    return torch.optim.AdamW(groups, lr=plan.learning_rate, fused=next(model.parameters()).device.type != "meta")
 
 
 @final

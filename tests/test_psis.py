@@ -44,6 +44,27 @@ def test_fit_is_near_the_maximum_of_the_likelihood_of_scipy():
     assert ours > stats.genpareto.logpdf(x, shape, scale=scale).sum() - 0.5
 
 
+def slow_fit(x: list[float]) -> tuple[float, float]:
+    """Zhang and Stephens for one sorted sample, number by number."""
+    n, grid = len(x), 30 + int(len(x) ** 0.5)
+    quartile = x[int(n / 4 + 0.5) - 1]
+    b = [1 / x[-1] + (1 - math.sqrt(grid / (j - 0.5))) / (3 * quartile) for j in range(1, grid + 1)]
+    k = [sum(math.log1p(-t * v) for v in x) / n for t in b]
+    likelihood = [n * (math.log(-t / s) - s - 1) for t, s in zip(b, k, strict=True)]
+    weights = [1 / sum(math.exp(other - own) for other in likelihood) for own in likelihood]
+    mean = sum(w * t for w, t in zip(weights, b, strict=True))
+    shape = sum(math.log1p(-mean * v) for v in x) / n
+    return (n * shape + 10 * 0.5) / (n + 10), -shape / mean
+
+
+@pytest.mark.parametrize("n", [5, 13, 100])
+def test_fit_agrees_with_its_slow_twin(n):
+    x = torch.from_numpy(stats.genpareto.rvs(0.8, size=(n, 4), random_state=n)).sort(0).values
+    fitted = fit_generalised_pareto(x)
+    expected = torch.tensor([slow_fit(row) for row in x.T.tolist()], dtype=torch.float64)
+    torch.testing.assert_close(torch.stack([fitted.k, fitted.scale], -1), expected)
+
+
 def test_zeros_in_front_do_not_count():
     x = torch.from_numpy(stats.genpareto.rvs(0.4, size=(200, 3), random_state=5)).sort(0).values
     alone = fit_generalised_pareto(x)
@@ -90,7 +111,9 @@ def test_smoothing_keeps_the_bulk_and_the_largest_and_lowers_the_error():
     torch.testing.assert_close(smoothed.log_weights[body], log_weights[body])
     assert (smoothed.log_weights.max(0).values <= log_weights.max(0).values + 1e-9).all()
     truth = math.log(1.6 / 0.6)
-    error = [(w.logsumexp(0) - math.log(1000) - truth).square().mean().item() for w in (smoothed.log_weights, log_weights)]
+    error = [
+        (w.logsumexp(0) - math.log(1000) - truth).square().mean().item() for w in (smoothed.log_weights, log_weights)
+    ]
     assert error[0] < error[1]  # seed 4; lower in every one of twenty other seeds
 
 
@@ -101,7 +124,9 @@ def test_smoothed_order_statistics_match_the_slow_formula():
     tail = w.sort().values[-60:]  # min(400/5, 3·20)
     cutoff = w.sort().values[-61]
     fitted = fit_generalised_pareto((tail - cutoff).unsqueeze(-1))
-    expected = [cutoff.item() + stats.genpareto.ppf((j + 0.5) / 60, k.item(), scale=fitted.scale.item()) for j in range(60)]
+    expected = [
+        cutoff.item() + stats.genpareto.ppf((j + 0.5) / 60, k.item(), scale=fitted.scale.item()) for j in range(60)
+    ]
     expected = torch.tensor(expected, dtype=torch.float64).clamp(max=1.0).log() + log_weights.max()
     torch.testing.assert_close(smoothed[:, 0].sort().values[-60:], expected)
 
@@ -118,7 +143,7 @@ def test_interval_covers_at_its_rate(sigma, num):
 def test_interval_of_a_heavy_tail_says_so():
     # σ = 3 at 500 draws: the plain 95 % interval holds the truth in about two thirds of the rows.
     estimate = estimate_from_weights(3 * torch.randn(500, 400, dtype=torch.float64, generator=draws(12)))
-    assert ((estimate.low <= 4.5) & (4.5 <= estimate.high)).double().mean() > 0.88
+    assert ((estimate.low <= 4.5) & (estimate.high >= 4.5)).double().mean() > 0.88
     assert (estimate.pareto_k > RELIABLE_K).double().mean() > 0.9
     assert torch.isinf(estimate.high).any()
 
@@ -138,7 +163,7 @@ def test_listed_part_adds_no_noise():
     width = estimate.high - estimate.low
     assert (width[1:] < width[:-1]).all()
     assert (estimate.low >= listed).all()
-    assert (estimate.effective_share[1:] > estimate.effective_share[:-1]).all()
+    assert (estimate.effective_share[1:] >= estimate.effective_share[:-1]).all()
 
 
 def test_all_weights_on_listed_points():

@@ -12,16 +12,15 @@ from app.text import Language, as_language, language_of
 
 KEYS: Final = ("lang", "depth", "run", "dataset", "roles")
 DEPTHS: Final = ("business", "expert")
-_STATE, _WRITTEN = "place", "place_written"
+_STATE: Final = "place"
 
 
 def settle() -> None:
     """Bring the URL and the session into agreement. What was typed into the URL wins over what the session knew."""
     state: dict[str, str] = st.session_state.setdefault(_STATE, {})
-    written: dict[str, str] = st.session_state.setdefault(_WRITTEN, {})
     for key in KEYS:
         in_url = st.query_params.get(key)
-        if in_url and in_url != written.get(key):
+        if in_url:
             state[key] = in_url
     if as_language(state.get("lang", "")) is None:
         state["lang"] = language_of(st.context.locale)
@@ -66,4 +65,3 @@ def write_url() -> None:
                 del st.query_params[key]
         elif st.query_params.get(key) != value:
             st.query_params[key] = value
-    st.session_state[_WRITTEN] = dict(state)

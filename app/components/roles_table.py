@@ -81,7 +81,7 @@ def edit_roles(table: Table, start: Roles, labels: Labels) -> Roles:
             "role": st.column_config.SelectboxColumn(
                 _("Role"), options=list(_ROLES), format_func=lambda code: roles_of[str(code)], required=True
             ),
-            "distinct": st.column_config.NumberColumn(_("Different values"), width="small"),
+            "distinct": st.column_config.NumberColumn(_("Different values")),
             "example": st.column_config.TextColumn(_("First values")),
         },
         key=f"roles_{name}",

@@ -23,7 +23,7 @@ def page() -> None:
     page_heading(_("Overview"), _("Where does this project stand?"))
     words, way = st.columns([3.4, 1.2], gap="medium", vertical_alignment="center")
     with words:
-        st.markdown(_("**Which combination is most likely?** Also among those that nobody has tried yet."))
+        st.markdown(_("**Which combination is most likely?** Also among those never tried."))
         st.markdown(_("**How likely is it, and may I trust it?** Every probability is audited and calibrated."))
         st.markdown(_("**What next?** Which cases to try first, and which ones a person should decide."))
     with way:

@@ -21,12 +21,13 @@ Source: Neal, *Annealed importance sampling*, Statistics and Computing 2001.
 
 from collections.abc import Callable, Sequence
 from itertools import accumulate
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from jebm_core.interactions import FullQuadratic, LowRankQuadratic
+from jebm_core.interactions import FullQuadratic, LowRankQuadratic, linear_energy
 from jebm_core.model import ConditionalModel
 from jebm_core.references import LinearDistribution
 from jebm_core.spaces import Configurations, OutputSpace, Rankings, Subsets
@@ -61,10 +62,10 @@ def anneal(
     torch.Size([8, 3])
     """
     with torch.no_grad():
-        matrix = _coupling_matrix(p)
-        if matrix is None:
+        couplings = _couplings(p)
+        if couplings is None:
             return _metropolis(p, num_chains, temperatures, generator, on_temperature)
-        return _gibbs(p, matrix, num_chains, temperatures, generator, on_temperature)
+        return _gibbs(p, couplings, num_chains, temperatures, generator, on_temperature)
 
 
 def elements_per_row(p: ConditionalModel, *, num_chains: int, temperatures: int) -> int:
@@ -77,24 +78,33 @@ def elements_per_row(p: ConditionalModel, *, num_chains: int, temperatures: int)
     return num_chains * (8 * space.num_statistics + 2 * temperatures * space.num_items)
 
 
-def _coupling_matrix(p: ConditionalModel) -> Float[Tensor, "one_or_row statistic statistic"] | None:
-    """U(x) where the Gibbs sweep applies, else None."""
+class _Couplings(NamedTuple):
+    """h = ⟨linear, φ⟩ + ½ φᵀ matrix φ, with a matrix that is zero within each item."""
+
+    linear: Float[Tensor, "row statistic"]
+    matrix: Float[Tensor, "one_or_row statistic statistic"]
+
+
+def _couplings(p: ConditionalModel) -> _Couplings | None:
+    """h where the Gibbs sweep applies, else None."""
     h = p.scores.interaction
     if not isinstance(p.reference, LinearDistribution) or not isinstance(p.space, Subsets | Configurations):
         return None
     match h:
         case FullQuadratic():
-            return h.matrix
+            return _Couplings(torch.zeros_like(p.scores.theta), h.matrix)
         case LowRankQuadratic():
             apart = h.item_of.unsqueeze(-1) != h.item_of
-            return (h.factors.T * h.scale.unsqueeze(-2)) @ h.factors * apart
+            # Within an item φ_a φ_b is φ_a for a = b, else 0: this part of h is linear, and is the field at φ = 0.
+            linear = h.field(torch.zeros_like(p.scores.theta))
+            return _Couplings(linear, (h.factors.T * h.scale.unsqueeze(-2)) @ h.factors * apart)
         case _:
             return None
 
 
 def _gibbs(
     p: ConditionalModel,
-    matrix: Tensor,
+    couplings: _Couplings,
     num_chains: int,
     temperatures: int,
     generator: torch.Generator | None,
@@ -104,8 +114,9 @@ def _gibbs(
     start = p.mean_field
     y = start.tilted.sample(num_chains, generator=generator)
     phi = p.space.statistics(y).permute(1, 2, 0).contiguous()
-    eta = p.reference.eta  # pyright: ignore[reportAttributeAccessIssue] # _coupling_matrix has made sure of it
-    offset, slope = eta + start.theta, p.scores.theta - start.theta
+    eta = p.reference.eta  # pyright: ignore[reportAttributeAccessIssue] # _couplings has made sure of it
+    matrix = couplings.matrix
+    offset, slope = eta + start.theta, p.scores.theta + couplings.linear - start.theta
     blocks = _blocks(p.space)
     log_weight = start.log_normalizer.double().unsqueeze(-1).expand(-1, num_chains).clone()
     for t in range(1, temperatures + 1):
@@ -189,8 +200,9 @@ def _metropolis(
 
     def score(y: Tensor) -> tuple[Tensor, Tensor]:
         """(log q + ⟨θ̃, φ⟩, D) of each chain."""
-        tilt = (space.statistics(y) * start.theta).sum(-1)
-        return p.reference.log_prob(y) + tilt, p.affinity(y) - tilt
+        phi = space.statistics(y)
+        tilt = linear_energy(phi, start.theta)
+        return p.reference.log_prob(y) + tilt, p.scores.value(y, phi) - tilt
 
     y = pool[0]
     log_r, excess = score(y)

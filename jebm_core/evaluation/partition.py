@@ -44,7 +44,7 @@ RELIABLE_ROWS = 0.95
 MIN_EFFECTIVE_DRAWS = 8.0
 """Median effective sample size that an audit that samples must have; below it the interval itself is a guess."""
 MAX_LISTING_WORK = 2_000_000_000
-"""rows · |𝒴| · statistics up to which ``auto`` lists: about a minute on one core."""
+"""rows · |𝒴| · statistics up to which ``auto`` lists: seconds on one core for pairs, minutes for a set network."""
 
 _ELEMENTS = 2**23  # numbers in a temporary tensor
 _ROWS = 256  # contexts at a time, so that k × k numbers for each fit in memory
@@ -241,7 +241,7 @@ def audit_partition(
             case "listing":
                 estimate = _exactly(_in_rows(model, context, _ROWS, monitor, listed_log_partition))
             case "listing (multiplier)":
-                rows = max(1, 2**24 // model.space.cardinality())
+                rows = max(1, min(_ROWS, 2 * _ELEMENTS // model.space.cardinality()))
                 estimate = _exactly(_in_rows(model, context, rows, monitor, listed_multiplier))
             case "annealing":
                 each = elements_per_row(p, num_chains=chains, temperatures=temperatures)
@@ -295,8 +295,8 @@ def listed_log_partition(p: ConditionalModel, monitor: Callable[[float], None] |
 def listed_multiplier(p: ConditionalModel, monitor: Callable[[float], None] | None = None) -> Float[Tensor, " row"]:
     """τ with Σ_y q(y|x) (f*)′(g(x,y) − τ) = 1, by bisection over every combination, in float64.
 
-    For KL it is log Z_q(x). (f*)′(0) = 1 and (f*)′ increases, so that the total is at most 1 at τ = max g and at least 1
-    at τ = min g; τ is also at least max g less the upper end of the domain of f*. Cost: 50 passes over rows · |𝒴|
+    For KL it is log Z_q(x). (f*)′(0) = 1 and (f*)′ increases, so that the total is at most 1 at τ = max g and at least
+    1 at τ = min g; τ is also at least max g less the upper end of the domain of f*. Cost: 50 passes over rows · |𝒴|
     numbers, which are all kept.
     """
     f = p.divergence

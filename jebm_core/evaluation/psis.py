@@ -86,7 +86,7 @@ def smooth_weights(log_weights: Float[Tensor, "draw row"]) -> Smoothed:
     count = (exceedances > 0).sum(0)
     length = exceedances.shape[0]
     rank = torch.arange(length, device=order.device).unsqueeze(-1) - (length - count)
-    upper = 1 - (rank + 0.5) / count.clamp(min=1)
+    upper = 1 - (rank.double() + 0.5) / count.clamp(min=1)
     quantile = fitted.scale * torch.expm1(-fitted.k * upper.clamp(1e-12, 1.0).log()) / fitted.k
     quantile = torch.where(fitted.k.abs() < 1e-6, -fitted.scale * upper.clamp(min=1e-12).log(), quantile)
     largest = _largest(log_weights)

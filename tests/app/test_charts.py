@@ -13,12 +13,15 @@ from app.charts.style import DASHES, SYMBOLS, thinned, wrapped
 
 def _points(figure: go.Figure) -> int:
     drawn: list[dict[str, Any]] = figure.to_dict()["data"]
-    return sum(np.size(trace.get("z")) if trace["type"] == "heatmap" else len(trace["x"]) for trace in drawn)
+    return sum(
+        sum(len(row) for row in trace["z"]) if trace["type"] == "heatmap" else len(trace["x"]) for trace in drawn
+    )
 
 
 def _group(name: str, size: int) -> charts.AuditedGroup:
     values = np.linspace(-3.0, 3.0, size)
-    return charts.AuditedGroup(name, values + 0.1, values, values - 0.2, values + 0.3)
+    learned, audited, low, high = ((values + shift).tolist() for shift in (0.1, 0.0, -0.2, 0.3))
+    return charts.AuditedGroup(name, learned, audited, low, high)
 
 
 def test_training_curves_show_four_series_and_the_baseline() -> None:

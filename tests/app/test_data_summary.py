@@ -42,7 +42,7 @@ def test_correlation_of_subsets_is_that_of_numpy() -> None:
     rows = np.random.default_rng(0).integers(0, 2, (40, 4))
     examples = _examples("y_a,y_b,y_c,y_d", rows.tolist())
     matrix, chosen = pair_matrix(examples.outputs)
-    wanted = np.corrcoef(rows.T)
+    wanted = np.asarray(np.corrcoef(rows.T))
     np.fill_diagonal(wanted, np.nan)
     np.testing.assert_allclose(matrix, wanted)
     assert chosen.tolist() == [0, 1, 2, 3]

@@ -258,7 +258,7 @@ def test_the_kind_can_be_overridden_and_is_kept_in_the_link() -> None:
     roles = app.query_params["roles"]
     dataset = app.query_params["dataset"]
     link = {"roles": roles, "dataset": dataset}
-    again = _open("data", **{key: value if isinstance(value, str) else value[0] for key, value in link.items()})
+    again = _open("data", roles=str(link["roles"]), dataset=str(link["dataset"]))
     assert again.selectbox[0].value == "configurations"
     app.switch_page("views/train.py").run()
     app.switch_page("views/data.py").run()

@@ -1,0 +1,126 @@
+"""The command ``jebm``.
+
+::
+
+    __init__   the list of commands, and the one place where an error becomes a sentence and an exit code
+    fit        train a model
+    evaluate   judge a model: evaluate, audit
+    score      use a model on rows: score, predict, sample
+    runs       look after the run store; work off its queue
+    serve      the dashboard; demo: the dashboard with the sample project fitted
+    doctor     check the installation
+    options    options that commands share          inputs   models and tables that commands are given
+    output     sentences, progress, JSON            results  tables of results
+    utilities  value tables and thresholds          look     see whether a page of the dashboard renders
+
+Exit codes: 0 done, 1 a fault of ours or a training that failed, 2 the user's input, 130 interrupted. Whatever is heavy
+is imported inside the commands, so that help is there at once.
+"""
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from jebm_core.cli.demo import demo
+from jebm_core.cli.doctor import doctor
+from jebm_core.cli.evaluate import audit, evaluate
+from jebm_core.cli.fit import fit
+from jebm_core.cli.output import exit_code_of, tell
+from jebm_core.cli.runs import runs, worker
+from jebm_core.cli.score import predict, sample, score
+from jebm_core.cli.serve import app as dashboard
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="jebm",
+    add_completion=False,
+    rich_markup_mode=None,  # plain help: it reads the same on every terminal and in a file
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+for command in (fit, evaluate, audit, score, predict, sample):
+    app.command()(command)
+app.add_typer(runs, name="runs")
+app.command()(worker)
+app.command("app")(dashboard)
+app.command()(demo)
+app.command()(doctor)
+
+
+@app.callback(invoke_without_command=True)
+def _front(
+    context: typer.Context,
+    version: bool = typer.Option(False, "--version", help="Show the version and leave."),
+) -> None:
+    """How likely is each combination, and may the number be trusted? Fit, audit and use joint models of combinations.
+
+    Example: jebm fit orders.csv --out model, then jebm score model new.csv --out scores.csv
+    """
+    if version:
+        from importlib.metadata import version as version_of
+
+        typer.echo(f"jebm {version_of('jebm')}")
+        raise typer.Exit()
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the entry point of ``jebm``.
+
+    Args:
+        arguments: what follows ``jebm``; None takes those of the process.
+
+    Returns:
+        The exit code.
+
+    >>> main(["runs", "show", "../x"])
+    2
+    """
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        code = typer.main.get_command(app).main(args=spread(given), prog_name="jebm", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except typer.TyperException as error:  # an option or argument that the command does not have
+        message = error.format_message()
+        tell(f"{message}{'' if message.endswith(('.', '?')) else '.'} See {_help_for(given)}.")
+        return 2
+    except Exception as error:  # noqa: BLE001 - the last line of defence: a person never sees a traceback
+        return exit_code_of(error)
+    if code == INTERRUPTED:
+        tell("Interrupted.")
+    return code if isinstance(code, int) else 0
+
+
+def spread(arguments: Sequence[str]) -> list[str]:
+    """Let ``--targets`` and ``--features`` take several values: each value gets the option's name before it.
+
+    Only after the table has been named, since a table that follows would else be taken for a column.
+
+    >>> spread(["fit", "t.csv", "--targets", "a", "b", "--out", "m"])
+    ['fit', 't.csv', '--targets', 'a', '--targets', 'b', '--out', 'm']
+    >>> spread(["fit", "--targets", "a", "t.csv"])
+    ['fit', '--targets', 'a', 't.csv']
+    """
+    if len(arguments) < 2 or arguments[0] != "fit" or arguments[1].startswith("-"):
+        return list(arguments)
+    out: list[str] = []
+    several = None
+    for argument in arguments:
+        if argument.startswith("-"):
+            several = argument if argument in ("--targets", "--features") else None
+            out.append(argument)
+        elif several is not None and out[-1] != several:
+            out.extend((several, argument))
+        else:
+            out.append(argument)
+    return out
+
+
+def _help_for(arguments: Sequence[str]) -> str:
+    command = arguments[0] if arguments and not arguments[0].startswith("-") else ""
+    known = {entry.name or getattr(entry.callback, "__name__", "") for entry in app.registered_commands} | {"runs"}
+    return f"jebm {command} --help" if command in known else "jebm --help"

@@ -1,0 +1,109 @@
+"""``jebm evaluate`` and ``jebm audit``: how good a model is, and whether its probabilities are normalised."""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, cast, get_args
+
+import typer
+
+from jebm_core.cli.inputs import labelled_rows, open_model
+from jebm_core.cli.options import DeviceOption, JsonOption, ModelArgument, SeedOption, TableArgument
+from jebm_core.cli.output import progress, require_writable, show, tell_notes, write_json
+from jebm_core.errors import SpecError
+
+_NAMES = {
+    "nll": "negative log-likelihood, audited (nats)",
+    "nll_learned": "negative log-likelihood, learned (nats)",
+    "nll_independent": "negative log-likelihood, independent outputs (nats)",
+    "f1": "F1, decoded for F1",
+    "f1_map": "F1, most probable combination",
+    "subset_accuracy": "share of combinations exactly right",
+    "hamming_loss": "Hamming loss",
+    "kendall_tau": "Kendall's tau",
+    "ece_marginal": "calibration error of outputs",
+    "ece_joint": "calibration error of combinations",
+    "brier": "Brier score",
+}
+
+
+def evaluate(
+    model: ModelArgument, table: TableArgument, device: DeviceOption = "auto", json: JsonOption = None
+) -> None:
+    """Judge a model on a labelled table.
+
+    Measures likelihood, decisions, calibration, and the learned log-partition against an audit; in nats.
+
+    Example: jebm evaluate model test.csv --json evaluation.json
+    """
+    require_writable(json)
+    from jebm_core.tables import read_table
+
+    fitted = open_model(model, device)
+    examples = labelled_rows(fitted, read_table(table))
+    tell_notes([*examples.notes, *fitted.record.encoder.report(examples.table)])
+    from jebm_core.evaluation import evaluate as evaluate_examples
+
+    with progress("evaluate") as report:
+        report(f"evaluating {len(examples.keep)} rows", None)
+        record = evaluate_examples(fitted, examples).to_json()
+    write_json(json, record)
+    show(_evaluation_lines(record), json)
+
+
+def audit(
+    model: ModelArgument,
+    table: TableArgument,
+    method: Annotated[str, typer.Option(metavar="NAME", help="auto, exact, ais or importance.")] = "auto",
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    json: JsonOption = None,
+) -> None:
+    """Audit the learned log-partition on a table.
+
+    The learned value of every row is held against an independent computation, in nats. Labels are not needed.
+
+    Example: jebm audit model test.csv --method auto --json audit.json
+    """
+    require_writable(json)
+    from jebm_core.tables import read_table
+
+    read = read_table(table)
+    fitted = open_model(model, device)
+    from jebm_core.evaluation.partition import Method, audit_partition
+
+    if method not in get_args(Method):
+        raise SpecError(
+            "Option --method: expected one of {known}, found {found!r}; choose one of these.",
+            known=", ".join(get_args(Method)),
+            found=method,
+        )
+    context = fitted.context(read)
+    tell_notes(fitted.record.encoder.report(read))
+    with progress("audit") as report:
+        found = audit_partition(
+            fitted.model,
+            context,
+            method=cast(Method, method),
+            seed=seed,
+            on_progress=lambda share: report(f"auditing {len(context.x)} rows", share),
+        )
+    arrays = {name: getattr(found, name).tolist() for name in ("learned", "audited", "low", "high")}
+    summary = found.summary().to_json()
+    rows = {"row": [read.row_number(place) for place in range(len(read.frame))], **arrays}
+    write_json(json, {"model": str(model), "table": read.name, "log_partition": summary, **arrays, "rows": rows})
+    show(_partition_lines(summary), json)
+
+
+def _evaluation_lines(record: Mapping[str, object]) -> Iterator[str]:
+    yield f"{record['n']} rows, {record['space']}"
+    for key, name in _NAMES.items():
+        if isinstance(record.get(key), int | float):
+            yield f"  {name:<55}{record[key]:.4f}"
+    yield from _partition_lines(cast("Mapping[str, object]", record["log_partition"]))
+
+
+def _partition_lines(summary: Mapping[str, object]) -> Iterator[str]:
+    kind = "exact" if summary["exact"] else "estimate"
+    yield f"Log-partition, learned against {summary['method']} ({kind}) on {summary['n']} rows: {summary['verdict']}"
+    for key, name in (("mae", "mean absolute error (nats)"), ("bias", "bias (nats)"), ("r2", "R²")):
+        if isinstance(summary[key], int | float):
+            yield f"  {name:<55}{summary[key]:.4f}"

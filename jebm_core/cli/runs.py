@@ -1,0 +1,160 @@
+"""``jebm runs`` and ``jebm worker``: the run store, without the dashboard."""
+
+import sys
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jebm_core.cli.options import JsonOption
+from jebm_core.cli.output import require_writable, show, tell, write_json
+
+if TYPE_CHECKING:
+    from jebm_core.runs import RunStore, RunView
+
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="The run's name, as jebm runs list shows it.")]
+RunsArgument = Annotated[list[str], typer.Argument(metavar="RUN…", help="The runs' names.")]
+
+runs = typer.Typer(rich_markup_mode=None)
+
+
+@runs.callback(invoke_without_command=True)
+def _runs(context: typer.Context) -> None:
+    """List, show, cancel or delete runs.
+
+    They are in the home folder of jebm: JEBM_HOME where it is set, else the system's place for a person's data.
+
+    Example: jebm runs list
+    """
+    if context.invoked_subcommand is None:
+        list_runs()
+
+
+@runs.command("list")
+def list_runs(json: JsonOption = None) -> None:
+    """List all runs, the newest first.
+
+    Example: jebm runs list --json runs.json
+    """
+    require_writable(json)
+    store = _store()
+    views = store.list_runs()
+    write_json(json, {"home": str(store.home.folder), "runs": [_record(store, view) for view in views]})
+    lines = [f"{view.id:<10}{view.state.value:<11}{_when(view.created)}  {_title(view)}" for view in views]
+    show(lines or [f"No runs in {store.home.folder} yet."], json)
+
+
+@runs.command("show")
+def show_run(run: RunArgument, json: JsonOption = None) -> None:
+    """Show one run: its state, settings and files.
+
+    Example: jebm runs show k3m9xq2a --json run.json
+    """
+    require_writable(json)
+    store = _store()
+    view = store.run(run)
+    record = _record(store, view)
+    write_json(json, record)
+    show(_lines(record, view), json)
+
+
+@runs.command("cancel")
+def cancel(names: RunsArgument) -> None:
+    """Ask runs to stop. One that has ended stays as it is.
+
+    Example: jebm runs cancel k3m9xq2a
+    """
+    store = _store()
+    for name in names:
+        if store.run(name).state.ended:
+            typer.echo(f"Run {name} has already ended ({store.run(name).state.value}).")
+            continue
+        store.cancel(name)
+        typer.echo(f"Run {name} was asked to stop.")
+
+
+@runs.command("delete")
+def delete(
+    names: RunsArgument, yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")] = False
+) -> None:
+    """Delete runs with their models and files; the data sets stay. Asks first on a terminal.
+
+    Example: jebm runs delete k3m9xq2a
+    """
+    store = _store()
+    for name in names:
+        view = store.run(name)
+        if not yes and sys.stdin.isatty() and not typer.confirm(f"Delete run {name} ({_title(view)})?"):
+            tell(f"Run {name} was kept.")
+            continue
+        store.delete(name)
+        typer.echo(f"Run {name} was deleted.")
+
+
+def worker(
+    idle: Annotated[
+        float | None, typer.Option(metavar="SECONDS", min=0, help="End after so long without work. Default: never.")
+    ] = None,
+) -> None:
+    """Work off the queue of runs.
+
+    It stays in the foreground. The dashboard starts a worker by itself; this is for servers.
+
+    Example: jebm worker --idle 600
+    """
+    from jebm_core.runs.runner import serve
+
+    store = _store()
+    if not serve(store.home, idle):
+        tell(f"Another worker already serves {store.home.folder}; nothing is left for this one.")
+
+
+def _store() -> "RunStore":
+    from jebm_core.runs import RunStore
+
+    return RunStore()
+
+
+def _title(view: "RunView") -> str:
+    return view.spec.title or view.spec.dataset_name
+
+
+def _when(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+
+
+def _record(store: "RunStore", view: "RunView") -> dict[str, object]:
+    folder = store.folder(view.id)
+    return {
+        "id": view.id,
+        "title": _title(view),
+        "state": view.state.value,
+        "message": None if view.message is None else str(view.message),
+        "stop_reason": None if view.stop_reason is None else str(view.stop_reason),
+        "created": view.created,
+        "started": view.started,
+        "finished": view.finished,
+        "elapsed": view.elapsed,
+        "attempt": view.attempt,
+        "progress": None if view.progress is None else dict(view.progress.values),
+        "spec": view.spec.to_json(),
+        "folder": str(folder.folder),
+        "model": str(folder.model) if folder.model.is_dir() else None,
+        "evaluation": str(folder.evaluation) if folder.evaluation.is_file() else None,
+        "log": str(folder.log),
+    }
+
+
+def _lines(record: dict[str, object], view: "RunView") -> Iterator[str]:
+    yield f"Run {record['id']}: {record['title']}"
+    yield f"  state       {record['state']}, created {_when(view.created)}"
+    for name in ("message", "stop_reason", "model", "evaluation", "log"):
+        if record[name] is not None:
+            yield f"  {name:<12}{record[name]}"
+    if view.elapsed is not None:
+        yield f"  {'seconds':<12}{view.elapsed:.1f}"
+    yield f"  {'data':<12}{view.spec.dataset_name} (SHA-256 {view.spec.dataset[:12]}…)"
+    for name, value in sorted(view.spec.settings.items()):
+        if value is not None:
+            yield f"  {name:<20}{value}"

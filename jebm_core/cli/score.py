@@ -1,0 +1,196 @@
+"""``jebm score``, ``jebm predict`` and ``jebm sample``: use a model on the rows of a table."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jebm_core.cli.inputs import labelled_rows, open_model
+from jebm_core.cli.options import DeviceOption, ModelArgument, ResultOption, SeedOption, TableArgument
+from jebm_core.cli.output import progress, tell_notes
+from jebm_core.cli.results import require_result_place, write_results
+from jebm_core.cli.utilities import decide, read_threshold, read_value_table
+from jebm_core.errors import SpecError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import torch
+
+    from jebm_core.fitted import FittedModel
+    from jebm_core.tables import OutputSchema
+
+UTILITIES = ("map", "f1", "hamming", "kendall")
+
+
+def score(model: ModelArgument, table: TableArgument, out: ResultOption, device: DeviceOption = "auto") -> None:
+    """Say how likely each row's combination is.
+
+    One result a row, in the order of the table, in nats.
+
+    Columns: log_prob, log_prob_low and log_prob_high (95 %), seen (the combination occurred in training),
+    nearest_seen_distance, in_support. A row with a missing label keeps its place with empty results.
+
+    Example: jebm score model new.csv --out scores.csv
+    """
+    require_result_place(out)
+    from jebm_core.tables import read_table
+
+    fitted = open_model(model, device)
+    read = read_table(table)
+    examples = labelled_rows(fitted, read)
+    tell_notes([*examples.notes, *fitted.record.encoder.report(read)])
+    import torch
+
+    context = fitted.context(read.part(examples.keep))
+    y = torch.from_numpy(examples.outputs.values).to(fitted.device)
+    with progress("score") as report:
+        report(f"scoring {len(y)} rows", None)
+        log_prob = fitted.log_prob(context, y)
+        columns = {
+            "log_prob": log_prob.value,
+            "log_prob_low": log_prob.low,
+            "log_prob_high": log_prob.high,
+            "seen": fitted.seen_before(y),
+            "nearest_seen_distance": fitted.nearest_seen(y)[0],
+            "in_support": _in_support(fitted, context, y),
+        }
+    import pandas as pd
+
+    types = {"seen": "boolean", "nearest_seen_distance": "Int64", "in_support": "boolean"}
+    kept = pd.DataFrame({name: values.cpu().numpy() for name, values in columns.items()}, index=examples.keep)
+    results = kept.astype(types).reindex(range(len(read.frame)))
+    write_results(results, out)
+    empty = len(results) - len(kept)
+    typer.echo(f"{len(results)} rows written to {out}" + (f"; {empty} of them are empty, see above." if empty else "."))
+
+
+def _in_support(fitted: "FittedModel", context: object, y: "torch.Tensor") -> "torch.Tensor":
+    """Whether q(y|x) > 0: outside of it no score can make a combination possible."""
+    import torch
+
+    with torch.no_grad():
+        parts = [
+            fitted.model.unnormalised(part).reference.log_prob(y[rows].unsqueeze(0)).squeeze(0) > -torch.inf
+            for rows, part in fitted.chunks(context)  # pyright: ignore[reportArgumentType]
+        ]
+    return torch.cat(parts) & fitted.space.contains(y)
+
+
+def predict(
+    model: ModelArgument,
+    table: TableArgument,
+    out: ResultOption,
+    utility: Annotated[
+        str,
+        typer.Option(metavar="map|f1|hamming|kendall|FILE", help="What the answer should be best at; FILE is JSON."),
+    ] = "map",
+    threshold: Annotated[
+        Path | None, typer.Option(metavar="FILE", help='JSON {"min_expected_utility": 0.6}; adds the column abstain.')
+    ] = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+) -> None:
+    """Decide on a combination for each row.
+
+    It is the one with the highest expected utility; ranks count from 1.
+
+    A utility FILE values each label of subsets: {"true_positive": 1, "false_positive": -0.5, "false_negative": -1,
+    "true_negative": 0}, or {"items": {"NAME": {…}}} for each label its own.
+
+    Example: jebm predict model new.csv --utility f1 --out decisions.csv
+    """
+    require_result_place(out)
+    from jebm_core.tables import read_table
+
+    least = None if threshold is None else read_threshold(threshold)
+    fitted = open_model(model, device)
+    schema = fitted.record.schema
+    values = None if utility in UTILITIES else read_value_table(_utility_file(utility), schema)
+    read = read_table(table)
+    context = fitted.context(read)
+    tell_notes(fitted.record.encoder.report(read))
+    import torch
+
+    generator = torch.Generator(fitted.device).manual_seed(seed)
+    with progress("predict") as report:
+        report(f"deciding on {len(read.frame)} rows", None)
+        if values is None:
+            decoded = fitted.predict(context, utility, generator=generator)
+            y, expected = decoded.y.cpu().numpy(), decoded.expected_utility.double().cpu().numpy()
+        else:
+            y, expected = decide(fitted.marginals(context, generator=generator).double().cpu().numpy(), values)
+    results = combinations(schema, y)
+    results["expected_utility"] = expected
+    written = f"{len(results)} rows written to {out}"
+    if least is not None:
+        abstain = ~(expected >= least)  # also where the expected utility is not a number
+        results["abstain"] = abstain
+        written += f"; {abstain.sum()} of them abstain"
+    write_results(results, out)
+    typer.echo(f"{written}.")
+
+
+def _utility_file(text: str) -> Path:
+    path = Path(text)
+    if not path.is_file():
+        raise SpecError(
+            "Option --utility: expected one of {known} or a JSON file with a value table, found {found!r}, which is "
+            "neither. Choose one of these, or check the file's name.",
+            known=", ".join(UTILITIES),
+            found=text,
+        )
+    return path
+
+
+def sample(
+    model: ModelArgument,
+    table: TableArgument,
+    out: ResultOption,
+    n: Annotated[int, typer.Option("-n", min=1, max=1_000_000, help="Draws a row.")] = 1,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+) -> None:
+    """Draw combinations for each row.
+
+    The draws are independent, and come with the effective sample size behind them.
+
+    Columns: row (as a spreadsheet counts them), draw (from 1), the outputs, effective_sample_size.
+
+    Example: jebm sample model new.csv -n 100 --out draws.parquet
+    """
+    require_result_place(out)
+    from jebm_core.tables import read_table
+
+    fitted = open_model(model, device)
+    read = read_table(table)
+    context = fitted.context(read)
+    tell_notes(fitted.record.encoder.report(read))
+    import numpy as np
+    import torch
+
+    generator = torch.Generator(fitted.device).manual_seed(seed)
+    with progress("sample") as report:
+        report(f"drawing {n} times for each of {len(read.frame)} rows", None)
+        draws, effective = fitted.sample(context, n, generator=generator)
+    results = combinations(fitted.record.schema, draws.transpose(0, 1).flatten(0, 1).cpu().numpy())
+    numbers = np.array([read.row_number(place) for place in range(len(read.frame))])
+    results.insert(0, "row", np.repeat(numbers, n))
+    results.insert(1, "draw", np.tile(np.arange(1, n + 1), len(numbers)))
+    results["effective_sample_size"] = np.repeat(effective.double().cpu().numpy(), n)
+    write_results(results, out)
+    typer.echo(f"{len(results)} draws written to {out}.")
+
+
+def combinations(schema: "OutputSchema", y: "np.ndarray") -> "pd.DataFrame":
+    """Combinations [row, item] under the column names of the input, spelled as in the input; ranks count from 1."""
+    import numpy as np
+    import pandas as pd
+
+    if schema.kind == "configurations":
+        cells = {
+            column: np.array(options, dtype=object)[y[:, place]]
+            for place, (column, options) in enumerate(zip(schema.columns, schema.options, strict=True))
+        }
+        return pd.DataFrame(cells)
+    return pd.DataFrame(y + (schema.kind == "rankings"), columns=list(schema.columns))

@@ -1,0 +1,469 @@
+"""`evaluate`: everything that labelled rows say about a fitted model, in one record.
+
+Decoded answers, marginals and calibration come from weighted combinations that are normalised by themselves, so they
+owe nothing to τ; how good τ is, the log-partition audit says. Rows with the same context are computed once.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, final
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64, Integer
+from torch import Tensor
+
+from jebm_core import decoding, metrics
+from jebm_core.errors import Cancelled, SpecError, TableError
+from jebm_core.evaluation import unseen
+from jebm_core.evaluation.calibration import (
+    Calibration,
+    Reliability,
+    calibrate,
+    event_indicators,
+    event_names,
+    event_reliability,
+    row_resamples,
+    wilson_interval,
+)
+from jebm_core.evaluation.partition import PartitionAudit, audit_partition
+from jebm_core.fitted import DRAWS, FittedModel
+from jebm_core.losses import score_draws
+from jebm_core.model import ConditionalModel, Context
+from jebm_core.proposals import ListingProposal, Proposal
+from jebm_core.tables import Examples
+
+MAX_AUDITED = 1000
+"""Rows of which the log-partition is audited, and on which every likelihood is then compared."""
+MAX_LISTED = 2**24
+"""Contexts times combinations up to which the whole space stands for the model instead of draws."""
+_ANNEALING_BUDGET = 600_000  # rows · items² of an audit that samples: some seconds on one core
+_ELEMENTS = 2**25
+_TIE = 1e-4  # nats; two sums of the same numbers in another order differ by less
+_Z = 1.959963984540054
+
+Interval = tuple[float, float]
+
+
+@final
+@dataclass(frozen=True)
+class OnUnseen:
+    """Rows whose combination never occurred in training: how many, and mean log p in nats of each predictor."""
+
+    n: int
+    log_prob: float
+    log_prob_independent: float
+    log_prob_frequency: float
+    log_prob_reference: float
+
+
+@final
+@dataclass(frozen=True)
+class UnseenSummary:
+    """The probability of everything unseen.
+
+    Attributes:
+        good_turing: from the training rows alone. model: 1 − mean_x Σ_{c seen} p(c|x). observed: of the rows at hand.
+        reliability: P(unseen | x) of each row against whether it was.
+        on_unseen: None where no row is unseen.
+    """
+
+    seen_combinations: int
+    good_turing: unseen.Share
+    model: unseen.Share
+    observed: unseen.Share
+    reliability: Reliability
+    on_unseen: OnUnseen | None
+
+
+@final
+@dataclass(frozen=True)
+class Evaluation:
+    """What labelled rows say about a model. Log quantities in nats; NaN where a number does not apply (null in JSON).
+
+    Attributes:
+        n: rows; n_audited: rows with an audited log-partition. All nll are means over these.
+        nll: −log p with the audited log-partition; nll_audit is its interval from the audit; nll_learned has τ itself.
+        nll_independent: the same network without interactions; nll_reference: −log q; nll_frequency: training shares.
+        f1: example-averaged, F1-decoded, 0 where truth and answer are both empty; f1_map of the most probable subset.
+        kendall_tau: of the Kendall-decoded ranking. subset_accuracy: the most probable combination is right.
+        hamming_loss: share of items wrong, Hamming-decoded.
+        brier: of marginals: items, options (summed over those of a slot), or ordered pairs and first places.
+        intervals: 95 %, bootstrap over rows. differences: mean nll of each baseline minus the model's, likewise.
+        draws: whether all combinations were listed, else the median effective sample size.
+        log_partition: the audit in one line, None where this divergence and space have no audit.
+        log_partition_rows: learned, audited, low and high of each distinct audited context.
+    """
+
+    n: int
+    n_audited: int
+    space: str
+    items: tuple[str, ...]
+    log_cardinality: float
+    nll: float
+    nll_audit: Interval
+    nll_learned: float
+    nll_independent: float
+    nll_reference: float
+    nll_frequency: float
+    f1: float
+    f1_map: float
+    subset_accuracy: float
+    hamming_loss: float
+    kendall_tau: float
+    ece_marginal: float
+    ece_joint: float
+    brier: float
+    brier_joint: float
+    intervals: dict[str, Interval]
+    differences: dict[str, tuple[float, float, float]]
+    draws: dict[str, bool | float]
+    log_partition: dict[str, Any] | None
+    log_partition_rows: dict[str, list[float]]
+    calibration: Calibration
+    unseen: UnseenSummary
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dictionary; numbers that JSON does not have become null."""
+        return _plain(dataclasses.asdict(self))
+
+
+class _Weighed(NamedTuple):
+    """Combinations that stand for p(·|x): normalised weights and densities, and the log of what p adds up to with τ."""
+
+    y: Integer[Tensor, "draw batch item"]
+    log_weight: Float[Tensor, "draw batch"]
+    log_density: Float[Tensor, "draw batch"]
+    log_mass: Float[Tensor, " batch"]
+    effective: Float[Tensor, " batch"]
+
+
+def evaluate(
+    model: FittedModel,
+    examples: Examples,
+    *,
+    on_progress: Callable[[float], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    seed: int = 0,
+    bootstrap: int = 200,
+) -> Evaluation:
+    """Hold a model against labelled rows, read with ``read_examples(…, like=model.record.schema)``.
+
+    Args:
+        on_progress: told the share that is done, between 0 and 1.
+        should_stop: asked often; True ends the evaluation with `Cancelled`.
+        bootstrap: resamples of rows behind each interval.
+
+    Raises:
+        TableError: the examples were read with other outputs than the model's.
+
+    Cost: about 1 µs a context and combination where the space is listed; in addition the audit.
+    """
+    _check_schema(model, examples)
+
+    def tell(share: float) -> None:
+        if should_stop is not None and should_stop():
+            raise Cancelled("The evaluation was stopped on request.")
+        if on_progress is not None:
+            on_progress(share)
+
+    tell(0.0)
+    space = model.space
+    context = model.context(examples.table.part(examples.keep))
+    y = torch.from_numpy(examples.outputs.values).to(model.device)
+    rows = _decode_rows(model, context, y, seed, lambda share: tell(0.6 * share))
+    audited = _audited_rows(model, len(y), seed)
+    nll, record, learned_audit = _likelihoods(
+        model, context.rows(audited), y[audited], seed, lambda s: tell(0.6 + 0.4 * s)
+    )
+
+    happened = event_indicators(space, y).bool().cpu().numpy()
+    calibration = calibrate(
+        event_names(space), rows["events"], happened, rows["top"], rows["right"] == 1, rows["pit"],
+        resamples=bootstrap, seed=seed,
+    )  # fmt: skip
+    means = {key: rows[key] for key in ("f1", "f1_map", "right", "hamming_loss", "kendall_tau", "brier", "brier_joint")}
+    means["subset_accuracy"] = means.pop("right")
+    again = row_resamples(len(y), bootstrap, seed).counts
+    again_audited = row_resamples(len(audited), bootstrap, seed + 1).counts
+    intervals = {key: _interval(values, again) for key, values in means.items()}
+    intervals |= {key: _interval(values, again_audited) for key, values in nll.items() if key.startswith("nll")}
+    for key, part in (("ece_marginal", calibration.pooled), ("ece_joint", calibration.joint)):
+        intervals[key] = (part.ece_low, part.ece_high)
+    differences = {}
+    for key in ("independent", "frequency", "reference"):
+        gap = nll[f"nll_{key}"] - nll["nll"]
+        differences[key] = (float(gap.mean()), *_interval(gap, again_audited))
+    mean = {key: float(values.mean()) for key, values in {**means, **nll}.items()}
+    tell(1.0)
+    return Evaluation(
+        n=len(y),
+        n_audited=len(audited),
+        space=model.record.schema.kind,
+        items=space.items,
+        log_cardinality=space.log_cardinality(),
+        nll=mean["nll"],
+        nll_audit=(mean["audit_low"], mean["audit_high"]),
+        nll_learned=mean["nll_learned"],
+        nll_independent=mean["nll_independent"],
+        nll_reference=mean["nll_reference"],
+        nll_frequency=mean["nll_frequency"],
+        f1=mean["f1"],
+        f1_map=mean["f1_map"],
+        subset_accuracy=mean["subset_accuracy"],
+        hamming_loss=mean["hamming_loss"],
+        kendall_tau=mean["kendall_tau"],
+        ece_marginal=calibration.pooled.ece,
+        ece_joint=calibration.joint.ece,
+        brier=mean["brier"],
+        brier_joint=mean["brier_joint"],
+        intervals=intervals,
+        differences=differences,
+        draws={"listed": bool(rows["listed"].all()), "effective_median": float(np.median(rows["effective"]))},
+        log_partition=record,
+        log_partition_rows=learned_audit,
+        calibration=calibration,
+        unseen=_unseen_summary(model, y, rows, nll, audited, bootstrap, seed),
+    )
+
+
+@torch.no_grad()
+def _decode_rows(
+    model: FittedModel, context: Context, y: Int64[Tensor, "row item"], seed: int, tell: Callable[[float], None]
+) -> dict[str, np.ndarray]:
+    """Everything that weighted combinations say, a number a row."""
+    space, kind = model.space, model.record.schema.kind
+    distinct, of_row = _distinct_contexts(context)
+    contexts = len(distinct.x)
+    listed = contexts * space.cardinality() <= MAX_LISTED
+    proposal = ListingProposal(space, model.device) if listed else model.proposal()
+    count = space.cardinality() if isinstance(proposal, ListingProposal) else DRAWS + len(model.seen)
+    size = max(1, min(512, _ELEMENTS // (space.num_items * count)))
+    generator = torch.Generator(model.device).manual_seed(seed)
+    uniform = torch.from_numpy(np.random.default_rng(seed).random(len(y)).astype(np.float32)).to(model.device)
+
+    answers: dict[str, list[Tensor]] = {}
+    pit, p_true = torch.zeros(len(y), device=model.device), torch.zeros(len(y), device=model.device)
+    is_listing = torch.tensor([isinstance(proposal, ListingProposal)])
+
+    def keep(**values: Tensor) -> None:
+        for key, value in values.items():
+            answers.setdefault(key, []).append(value)
+
+    for start in range(0, contexts, size):
+        tell(start / contexts)
+        p = model.model(distinct.rows(slice(start, start + size)))
+        w = _weigh(p, proposal, generator)
+        weight = w.log_weight.exp()
+        if isinstance(proposal, ListingProposal):
+            events = weight.T @ event_indicators(space, w.y[:, 0])
+        else:
+            events = torch.einsum("mb,mbe->be", weight, event_indicators(space, w.y))
+        best = decoding.decode_map(w.y, w.log_density)
+        keep(map=best.y, top=best.expected_utility, events=events.clamp(0, 1), effective=w.effective)
+        keep(seen=unseen.seen_mass(model, p, w.log_mass), purity=(weight * w.log_density.exp()).sum(0))
+        if kind == "subsets":
+            keep(f1=decoding.decode_f1(w.y, w.log_weight).y)
+        if kind == "rankings":
+            keep(kendall=decoding.decode_kendall(w.y, w.log_weight).y)
+        else:
+            keep(hamming=decoding.decode_hamming(w.y, w.log_weight, max(space.options_per_item())).y)
+
+        here = ((of_row >= start) & (of_row < start + size)).nonzero().squeeze(-1)
+        local = of_row[here] - start
+        density = _observed_density(model, context.rows(here), y[here]) - w.log_mass[local]
+        above, tied = _mass_above(w, local, density, distinct=contexts == len(y))
+        p_true[here] = density.exp()
+        pit[here] = above + uniform[here] * (tied if bool(is_listing) else density.exp())
+
+    found = {key: torch.cat(parts)[of_row] for key, parts in answers.items()}
+    indicators = event_indicators(space, y)
+    nothing = torch.full_like(pit, math.nan)
+    rows: dict[str, Tensor] = {key: found[key] for key in ("events", "top", "effective", "seen")}
+    rows |= {"pit": pit, "listed": is_listing}
+    rows["right"] = metrics.subset_accuracy(y, found["map"])
+    rows["f1"] = metrics.example_f1(y, found["f1"]) if "f1" in found else nothing
+    rows["f1_map"] = metrics.example_f1(y, found["map"]) if "f1" in found else nothing
+    rows["hamming_loss"] = metrics.hamming_loss(y, found["hamming"]) if "hamming" in found else nothing
+    rows["kendall_tau"] = metrics.kendall_tau(y, found["kendall"]) if "kendall" in found else nothing
+    squares = (found["events"] - indicators).square().sum(1)
+    rows["brier"] = squares / (space.num_items if kind == "configurations" else indicators.shape[1])
+    rows["brier_joint"] = 1 - 2 * p_true + found["purity"]
+    return {key: value.cpu().double().numpy() for key, value in rows.items()}
+
+
+def _weigh(p: ConditionalModel, proposal: Proposal, generator: torch.Generator) -> _Weighed:
+    """Draws and listed points as one set; the learned τ cancels from weights and densities."""
+    scored = score_draws(p, proposal.draw(p, DRAWS, generator=generator))
+    draws, ratio, tau = scored.draws, p.divergence.log_density_ratio, p.log_partition
+    own_ratio, shared = ratio(scored.affinity - tau), draws.points_log_weight + ratio(scored.points_affinity - tau)
+    weight = torch.cat([shared, draws.log_weight + own_ratio])
+    log_mass = weight.logsumexp(0)
+    density, y = shared, draws.points.unsqueeze(1).expand(-1, weight.shape[1], -1)
+    effective = torch.full_like(log_mass, float(len(draws.points)))
+    if draws.num_random:
+        density = torch.cat([shared, p.reference.log_prob(draws.y) + own_ratio])
+        y = torch.cat([y, draws.y]) if len(y) else draws.y
+        relative = torch.exp(draws.log_weight + own_ratio - log_mass + math.log(draws.num_random))
+        effective = draws.num_random / (1 + relative.var(0, correction=0))
+    return _Weighed(y, weight - log_mass, density - log_mass, log_mass, effective)
+
+
+def _mass_above(
+    w: _Weighed, local: Int64[Tensor, " row"], density: Float[Tensor, " row"], *, distinct: bool
+) -> tuple[Float[Tensor, " row"], Float[Tensor, " row"]]:
+    """Probability of what is more probable than the observed combination, and of what is exactly as probable."""
+    if distinct:
+        d, weight = w.log_density[:, local], w.log_weight[:, local].exp()
+        upper = (weight * (d > density + _TIE)).sum(0)
+        return upper, (weight * (d >= density - _TIE)).sum(0) - upper
+    d, order = w.log_density.T.sort(-1, descending=True)
+    mass = torch.nn.functional.pad(w.log_weight.T.gather(1, order).exp().cumsum(1), (1, 0))
+    falling = -d  # ascending
+    first = torch.empty_like(density)
+    last = torch.empty_like(density)
+    for column in local.unique().tolist():  # rows of one context are looked up together
+        mine = (local == column).nonzero().squeeze(-1)
+        ends = torch.stack([-density[mine] - _TIE, -density[mine] + _TIE])
+        places = torch.searchsorted(falling[column], ends[0]), torch.searchsorted(falling[column], ends[1], right=True)
+        first[mine], last[mine] = mass[column][places[0]], mass[column][places[1]]
+    return first, last - first
+
+
+def _observed_density(model: FittedModel, context: Context, y: Int64[Tensor, "row item"]) -> Float[Tensor, " row"]:
+    """log p(y|x) with the learned τ, some rows at a time."""
+    return model.log_prob(context, y).value if len(y) else torch.zeros(0, device=y.device)
+
+
+@torch.no_grad()
+def _likelihoods(
+    model: FittedModel, context: Context, y: Int64[Tensor, "row item"], seed: int, tell: Callable[[float], None]
+) -> tuple[dict[str, np.ndarray], dict[str, Any] | None, dict[str, list[float]]]:
+    """−log p of the model and its baselines, a number a row, and the audit that the first rests on."""
+    distinct, of_row = _distinct_contexts(context)
+    audit: PartitionAudit | None = None
+    try:
+        audit = audit_partition(model.model, distinct, seed=seed, on_progress=tell)
+    except SpecError:  # another divergence than KL on a large space: nothing can normalise it
+        if model.model.divergence.name == "kl":
+            raise
+    learned: list[Tensor] = []
+    exact: dict[str, list[Tensor]] = {"nll": [], "audit_low": [], "audit_high": []}
+    reference: list[Tensor] = []
+    for rows, part in model.chunks(context):
+        p, points = model.model(part), y[rows].unsqueeze(0)
+        log_q, g = p.reference.log_prob(points).squeeze(0), p.affinity(points).squeeze(0)
+        reference.append(log_q)
+        learned.append(log_q + p.divergence.log_density_ratio(g - p.log_partition))
+        for key, values in zip(
+            exact, (None, None, None) if audit is None else (audit.audited, audit.low, audit.high), strict=True
+        ):
+            if values is None:
+                exact[key].append(torch.full_like(g, math.nan))
+            else:
+                gap = g - values.to(g)[of_row[rows]]
+                exact[key].append(log_q + p.divergence.log_density_ratio(gap))
+    nll = {key: -torch.cat(parts) for key, parts in exact.items()}
+    nll["nll_learned"], nll["nll_reference"] = -torch.cat(learned), -torch.cat(reference)
+    nll["nll_frequency"] = -unseen.frequency_log_prob(model, y)
+    nll["nll_independent"] = torch.full_like(nll["nll"], math.nan)
+    if model.independent is not None:
+        parts = [model.independent(c).log_prob(y[r].unsqueeze(0)).squeeze(0) for r, c in model.chunks(context)]
+        nll["nll_independent"] = -torch.cat(parts)
+    elif model.model.affinity.interaction is None and model.space.factorises:
+        nll["nll_independent"] = nll["nll"]
+    values = {key: value.cpu().double().numpy() for key, value in nll.items()}
+    if audit is None:
+        return values, None, {key: [] for key in ("learned", "audited", "low", "high")}
+    per_context = {key: getattr(audit, key).tolist() for key in ("learned", "audited", "low", "high")}
+    return values, audit.summary().to_json(), per_context
+
+
+def _unseen_summary(
+    model: FittedModel,
+    y: Int64[Tensor, "row item"],
+    rows: dict[str, np.ndarray],
+    nll: dict[str, np.ndarray],
+    audited: Int64[Tensor, " audited"],
+    bootstrap: int,
+    seed: int,
+) -> UnseenSummary:
+    new = ~model.seen_before(y).cpu().numpy()
+    seen, n = rows["seen"], len(y)
+    reach = _Z * float(seen.std(ddof=1)) / math.sqrt(n) if n > 1 else 0.0
+    low, high = (0.0, 0.0) if rows["listed"].all() else model.record.interval
+    expected = unseen.Share(
+        1 - float(seen.mean()),
+        max(0.0, 1 - (float(seen.mean()) + reach) * math.exp(high)),
+        min(1.0, 1 - max(0.0, float(seen.mean()) - reach) * math.exp(low)),
+    )
+    part = new[audited.cpu().numpy()]
+    keys = ("nll", "nll_independent", "nll_frequency", "nll_reference")
+    apart = OnUnseen(int(part.sum()), *(-float(nll[key][part].mean()) for key in keys)) if part.any() else None
+    return UnseenSummary(
+        len(model.seen),
+        unseen.good_turing(model.seen_counts),
+        expected,
+        unseen.Share(float(new.mean()), *wilson_interval(int(new.sum()), n)),
+        event_reliability(1 - seen, new, resamples=bootstrap, seed=seed),
+        apart,
+    )
+
+
+def _audited_rows(model: FittedModel, rows: int, seed: int) -> Int64[Tensor, " audited"]:
+    """At most `MAX_AUDITED` rows, fewer where the audit has to sample, drawn by seed."""
+    most, space = MAX_AUDITED, model.space
+    sampled = model.model.affinity.interaction is not None and space.log_cardinality() > math.log(2**17)
+    if sampled:
+        most = min(most, max(32, _ANNEALING_BUDGET // space.num_statistics**2))
+    chosen = np.arange(rows)
+    if rows > most:
+        chosen = np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
+    return torch.from_numpy(chosen).to(model.device)
+
+
+def _distinct_contexts(context: Context) -> tuple[Context, Int64[Tensor, " row"]]:
+    """Each context once, and which of them each row has. Rows stay in order where all are distinct."""
+    both = torch.cat([context.x, context.reference], 1)
+    unique, of_row = both.unique(dim=0, return_inverse=True)
+    if len(unique) == len(both):
+        return context, torch.arange(len(both), device=both.device)
+    width = context.x.shape[1]
+    return Context(unique[:, :width], unique[:, width:]), of_row
+
+
+def _interval(values: Float[np.ndarray, " row"], resampled: Float[np.ndarray, "resample row"]) -> Interval:
+    """95 % percentile interval of the mean."""
+    if not np.isfinite(values).all():
+        return math.nan, math.nan
+    low, high = np.quantile(resampled @ values / len(values), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _check_schema(model: FittedModel, examples: Examples) -> None:
+    expected, found = model.record.schema, examples.outputs.schema
+    if found == expected:
+        return
+    what = "columns" if found.columns != expected.columns else "options" if found.kind == expected.kind else "kind"
+    raise TableError(
+        "{file}: expected the {count} targets that the model was fitted to ({kind}: {columns}), found others (their "
+        "{what} differ). Read the table like the model does, with read_examples(…, like=model.record.schema).",
+        file=examples.table.name,
+        count=len(expected.columns),
+        kind=expected.kind,
+        columns=", ".join(expected.columns[:5]) + (", …" if len(expected.columns) > 5 else ""),
+        what=what,
+    )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+__all__ = ["Evaluation", "OnUnseen", "UnseenSummary", "evaluate"]

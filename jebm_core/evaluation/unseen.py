@@ -1,0 +1,429 @@
+"""Combinations that never occurred: how much probability they hold, and which of them are the most likely.
+
+The probability of everything unseen is estimated in two ways that owe nothing to each other: by the model,
+1 − mean_x Σ_{c seen} p(c|x), and without it, by Good and Turing: the share of training rows whose combination occurred
+once. Both say how often the next row brings a new combination, if it comes from where the training rows came from.
+
+Intervals here hold the error of the normalisation and the choice of contexts. They don't hold the error of the score
+itself, which calibration on held-out combinations shows.
+
+Sources: Good, *Biometrika* 1953; Esty, *Annals of Statistics* 1983 (the interval); McAllester and Schapire, COLT 2000
+    (convergence).
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from jebm_core.errors import SpecError
+from jebm_core.evaluation.calibration import wilson_interval
+from jebm_core.fitted import FittedModel
+from jebm_core.model import ConditionalModel, Context
+from jebm_core.spaces import Configurations, OutputSpace, Rankings, Subsets
+from jebm_core.tables import Note
+
+MAX_RANKED_LISTING = 2**17
+MAX_CONTEXTS = 64
+MAX_CANDIDATES = 2**17
+FREQUENCY_SMOOTHING = 0.05
+_ELEMENTS = 2**23
+_Z = 1.959963984540054
+OF_AVERAGE = Note("The interval holds the normalisation and the choice of contexts, not the error of the score itself.")
+OF_CONDITIONAL = Note(
+    "The log-partition cancels in a conditional probability, so there is no interval of it; "
+    "see the calibration of this outcome on held-out rows."
+)
+
+
+@final
+@dataclass(frozen=True)
+class Share:
+    """A share between 0 and 1 with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@final
+@dataclass(frozen=True)
+class Change:
+    """What one item, slot or rank was in the nearest seen combination, and what it is here."""
+
+    item: str
+    before: str
+    after: str
+
+
+@final
+@dataclass(frozen=True)
+class UnseenEntry:
+    """One combination of a ranking.
+
+    Attributes:
+        labels: as a person reads it: items present; options of the slots; items from first to last.
+        probability: mean over contexts of p(y|x); with an outcome, of P(outcome | the other slots, x).
+        low, high: 95 % interval, see the note of the table; None where there is no honest one.
+        odds_reference: times as likely as under the reference; odds_random: as a random combination. Of the
+            plausibility where there is an outcome. None beyond the range of a floating-point number.
+        plausibility: with an outcome, mean over contexts of the probability of the other slots.
+        distance: items or slots that differ from the nearest seen combination, or pairs in the other order.
+    """
+
+    rank: int
+    labels: tuple[str, ...]
+    y: tuple[int, ...]
+    seen: bool
+    probability: float
+    low: float | None
+    high: float | None
+    odds_reference: float | None
+    odds_random: float | None
+    plausibility: float | None
+    nearest: tuple[str, ...]
+    distance: int
+    changes: tuple[Change, ...]
+
+
+@final
+@dataclass(frozen=True)
+class UnseenTable:
+    """Combinations, the likeliest first.
+
+    Attributes:
+        listed: every combination was looked at; otherwise ``candidates`` of them were.
+        contexts: rows that the probabilities are averaged over.
+    """
+
+    entries: tuple[UnseenEntry, ...]
+    listed: bool
+    candidates: int
+    contexts: int
+    outcome: tuple[str, str] | None
+    note: Note
+
+    def to_json(self) -> dict[str, Any]:
+        """A record that JSON can hold."""
+        return dataclasses.asdict(self)
+
+
+def good_turing(counts: Int64[Tensor, " combination"]) -> Share:
+    """The probability that the next row has an unseen combination: n₁/N, n_j combinations having occurred j times.
+
+    The interval is Esty's, n₁/N ± 1.96 √(n₁(1 − n₁/N) + 2 n₂)/N, or Wilson's where that is wider: Esty's vanishes where
+    every combination, or none, occurred once.
+
+    >>> good_turing(torch.tensor([3, 1, 1])).value
+    0.4
+    """
+    total, once, twice = int(counts.sum()), int((counts == 1).sum()), int((counts == 2).sum())
+    share = once / total
+    reach = _Z * math.sqrt(once * (1 - share) + 2 * twice) / total
+    low, high = wilson_interval(once, total)
+    return Share(share, max(0.0, min(low, share - reach)), min(1.0, max(high, share + reach)))
+
+
+def frequency_log_prob(model: FittedModel, y: Int64[Tensor, "row item"]) -> Float[Tensor, " row"]:
+    """The smoothed-frequency baseline in nats: 95 % the training share of the combination, 5 % uniform on the space."""
+    keys, order = model.space.key(model.seen).sort()
+    wanted = model.space.key(y)
+    slot = torch.searchsorted(keys, wanted).clamp_max(len(keys) - 1)
+    count = torch.where(keys[slot] == wanted, model.seen_counts[order[slot]], 0).double()
+    share = (1 - FREQUENCY_SMOOTHING) * count / model.seen_counts.sum()
+    uniform = torch.full_like(share, math.log(FREQUENCY_SMOOTHING) - model.space.log_cardinality())
+    return torch.logaddexp(share.log(), uniform)
+
+
+@torch.no_grad()
+def seen_mass(
+    model: FittedModel, p: ConditionalModel, log_mass: Float[Tensor, " batch"] | None = None
+) -> Float[Tensor, " batch"]:
+    """Σ_{c seen} p(c|x), at most 1; ``log_mass`` is what p with its learned τ adds up to, 0 without it."""
+    size = max(1, _ELEMENTS // (p.scores.theta.shape[0] + model.space.num_statistics**2))
+    total = torch.stack([p.log_prob_of(part).logsumexp(0) for part in model.seen.split(size)]).logsumexp(0)
+    return (total if log_mass is None else total - log_mass).exp().clamp(max=1.0)
+
+
+def rank_unseen(
+    model: FittedModel,
+    context: Context,
+    n: int = 50,
+    *,
+    outcome: tuple[str, str] | None = None,
+    candidates: Int64[Tensor, "candidate item"] | None = None,
+    generator: torch.Generator | None = None,
+    seed: int = 0,
+) -> UnseenTable:
+    """The ``n`` most probable combinations that never occurred, averaged over contexts (at most 64, drawn by seed).
+
+    Spaces of up to 2^17 combinations are listed; elsewhere the candidates are draws from the model and the one-change
+    neighbours of seen combinations, so that something likelier may be missing.
+
+    Args:
+        outcome: a slot and its option, such as ("result", "pass"): combinations of the *other* slots are ranked by
+            P(option | other slots, x). Only plausible ones count, at least as likely as a random combination; a
+            combination of the other slots that occurred with any outcome is seen.
+        candidates: rank these instead; seen ones are left out.
+
+    Raises:
+        SpecError: ``n`` is below 1, or the outcome is unknown or of a ranking.
+
+    Cost: contexts · candidates scores.
+    """
+    if n < 1:
+        raise SpecError("Expected at least 1 combination to rank, found n={found}; raise it.", found=n)
+    context = _some_contexts(context, seed)
+    space, listed = model.space, candidates is None and model.space.cardinality() <= MAX_RANKED_LISTING
+    if candidates is None:
+        candidates = space.listing(model.device) if listed else _candidates(model, context, generator)
+    place = None if outcome is None else _outcome_place(space, outcome)
+    candidates = candidates[~model.seen_before(candidates)] if place is None else _others(model, candidates, place[0])
+    return _ranked(model, context, candidates, place, outcome, n, exact=listed, listed=listed, by_score=True)
+
+
+def score_candidates(
+    model: FittedModel,
+    context: Context,
+    y: Int64[Tensor, "candidate item"],
+    *,
+    outcome: tuple[str, str] | None = None,
+    seed: int = 0,
+) -> UnseenTable:
+    """Score a person's own list, in its order; seen combinations are marked and stay, implausible ones too.
+
+    Raises:
+        SpecError: a combination outside the space, or an unknown outcome.
+    """
+    inside = model.space.contains(y)
+    if not bool(inside.all()):
+        raise SpecError(
+            "Expected combinations of the model's {items} items and options, found another on line {line} of the list; "
+            "correct it.",
+            items=model.space.num_items,
+            line=int((~inside).nonzero()[0]) + 1,
+        )
+    place = None if outcome is None else _outcome_place(model.space, outcome)
+    context, exact = _some_contexts(context, seed), model.space.cardinality() <= MAX_RANKED_LISTING
+    return _ranked(model, context, y, place, outcome, len(y), exact=exact, listed=False, by_score=False)
+
+
+@torch.no_grad()
+def outcome_probability(
+    model: FittedModel, context: Context, y: Int64[Tensor, "row item"], outcome: tuple[str, str]
+) -> Float[Tensor, " row"]:
+    """P(outcome | the other slots of the row, x) for each row: what `event_reliability` holds against what happened."""
+    slot, option = _outcome_place(model.space, outcome)
+    parts = []
+    for rows, part in model.chunks(context):
+        choices = _with_options(y[rows], slot, model.space.options_per_item()[slot])  # [option, row, item]
+        parts.append(model.model(part).log_prob(choices).softmax(0)[option])
+    return torch.cat(parts)
+
+
+def _ranked(
+    model: FittedModel,
+    context: Context,
+    points: Int64[Tensor, "candidate item"],
+    place: tuple[int, int] | None,
+    outcome: tuple[str, str] | None,
+    n: int,
+    *,
+    exact: bool,
+    listed: bool,
+    by_score: bool,
+) -> UnseenTable:
+    """Score, order and describe; ``exact`` lists the whole space for the normalisation."""
+    space, contexts = model.space, len(context.x)
+    with torch.no_grad():
+        p = model.model(context)
+        log_mass = _listed_mass(model, p) if exact else torch.zeros_like(p.log_partition)
+        score, error, plausible, log_q = _averages(p, points, place, log_mass)
+    sizes = space.options_per_item()
+    log_random = -space.log_cardinality() + (0.0 if place is None else math.log(sizes[place[0]]))
+    order = torch.arange(len(points), device=points.device)
+    if by_score:
+        if place is not None:
+            order = order[plausible >= math.exp(log_random)]
+        order = order[score[order].argsort(descending=True, stable=True)[:n]]
+    chosen = points[order]
+    nearest, distance = _nearest(model, chosen, place)
+    interval = (0.0, 0.0) if exact else model.record.interval
+    entries = []
+    for rank, i in enumerate(order.tolist()):
+        value, mass = float(score[i]), float(plausible[i])
+        reach = _Z * float(error[i]) if contexts > 1 else 0.0
+        low, high = value * math.exp(interval[0]) - reach, value * math.exp(interval[1]) + reach
+        log_p = math.log(mass) if mass > 0 else -math.inf
+        entries.append(
+            UnseenEntry(
+                rank=rank + 1,
+                labels=space.decode(chosen[rank]) if place is None else _labels_without(space, chosen[rank], place[0]),
+                y=tuple(chosen[rank].tolist()),
+                seen=bool(distance[rank] == 0),
+                probability=value,
+                low=max(0.0, low) if place is None else None,
+                high=min(1.0, high) if place is None else None,
+                odds_reference=_odds(log_p - float(log_q[i])),
+                odds_random=_odds(log_p - log_random),
+                plausibility=None if place is None else mass,
+                nearest=space.decode(nearest[rank])
+                if place is None
+                else _labels_without(space, nearest[rank], place[0]),
+                distance=int(distance[rank]),
+                changes=tuple(_changes(space, nearest[rank], chosen[rank], None if place is None else place[0])),
+            )
+        )
+    note = OF_AVERAGE if place is None else OF_CONDITIONAL
+    return UnseenTable(tuple(entries), listed, len(points), contexts, outcome, note)
+
+
+def _averages(
+    p: ConditionalModel,
+    points: Int64[Tensor, "candidate item"],
+    place: tuple[int, int] | None,
+    log_mass: Float[Tensor, " batch"],
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """(score, its standard error over contexts, probability, log q), each a number a candidate."""
+    parts: list[tuple[Tensor, ...]] = []
+    batch = len(log_mass)
+    for some in _split(p, points):
+        if place is None:
+            log_p, log_q = p.log_prob_of(some) - log_mass, p.reference.log_prob_of(some)
+            score = log_p.double().exp()
+        else:
+            choices = _with_options(some, place[0], p.space.options_per_item()[place[0]])
+            shape = (*choices.shape[:2], batch)
+            joint = (p.log_prob_of(choices.flatten(0, 1)) - log_mass).reshape(shape)
+            log_p = joint.logsumexp(0)
+            log_q = p.reference.log_prob_of(choices.flatten(0, 1)).expand(-1, batch).reshape(shape).logsumexp(0)
+            score = (joint[place[1]] - log_p).double().exp()
+        spread = score.std(1, correction=1) if batch > 1 else torch.zeros_like(score[:, 0])
+        mean_q = log_q.double().logsumexp(1) - math.log(log_q.shape[1])
+        parts.append((score.mean(1), spread / math.sqrt(batch), log_p.double().exp().mean(1), mean_q))
+    if not parts:
+        empty = p.log_partition.new_zeros(0).double()
+        return empty, empty, empty, empty
+    return tuple(torch.cat(column) for column in zip(*parts, strict=True))  # pyright: ignore[reportReturnType]
+
+
+def _listed_mass(model: FittedModel, p: ConditionalModel) -> Float[Tensor, " batch"]:
+    """What p with its learned τ adds up to, by listing."""
+    parts = [p.log_prob_of(some).logsumexp(0) for some in _split(p, model.space.listing(model.device))]
+    return torch.stack(parts).logsumexp(0)
+
+
+def _split(p: ConditionalModel, points: Tensor) -> Iterator[Tensor]:
+    size = max(1, _ELEMENTS // (p.scores.theta.shape[0] + p.space.num_statistics**2))
+    yield from (part for part in points.split(size) if len(part))
+
+
+def _some_contexts(context: Context, seed: int) -> Context:
+    """At most `MAX_CONTEXTS`; a single one where all are the same, as in an unconditional model."""
+    if len(context.x) == 0:
+        raise SpecError("Expected at least one context, found none; choose some rows.")
+    both = torch.cat([context.x, context.reference], 1)
+    if bool((both == both[0]).all()):
+        return context.rows(slice(0, 1))
+    if len(context.x) <= MAX_CONTEXTS:
+        return context
+    chosen = np.sort(np.random.default_rng(seed).choice(len(context.x), MAX_CONTEXTS, replace=False))
+    return context.rows(torch.from_numpy(chosen).to(context.x.device))
+
+
+def _candidates(model: FittedModel, context: Context, generator: torch.Generator | None) -> Tensor:
+    """Draws and one-change neighbours of seen combinations, the most frequent first, each once."""
+    space = model.space
+    draws = torch.cat([d.y.reshape(-1, space.num_items) for _, d in model.weighted_draws(context, generator=generator)])
+    pool = torch.cat([draws.long(), _neighbours(space, model.seen)])[:MAX_CANDIDATES]
+    return torch.unique(pool, dim=0)
+
+
+def _neighbours(space: OutputSpace, y: Int64[Tensor, "point item"]) -> Int64[Tensor, "neighbour item"]:
+    """Every combination one change away: an item, an option, or two neighbours in a ranking."""
+    found = []
+    if isinstance(space, Rankings):
+        for place in range(space.num_items - 1):
+            found.append(torch.where(y == place, place + 1, torch.where(y == place + 1, place, y)))
+    else:
+        for item, size in enumerate(space.options_per_item()):
+            for step in range(1, size):
+                changed = y.clone()
+                changed[:, item] = (changed[:, item] + step) % size
+                found.append(changed)
+    budget = max(1, MAX_CANDIDATES // len(found))
+    return torch.cat([part[:budget] for part in found]) if found else y[:0]
+
+
+def _outcome_place(space: OutputSpace, outcome: tuple[str, str]) -> tuple[int, int]:
+    """(slot, option) as numbers; of an item of subsets the options are 0 and 1."""
+    if isinstance(space, Rankings):
+        raise SpecError("Expected a slot or an item as the outcome, found a ranking; an outcome needs other outputs.")
+    known = space.options if isinstance(space, Configurations) else (("0", "1"),) * space.num_items
+    if outcome[0] not in space.items or outcome[1] not in known[space.items.index(outcome[0])]:
+        raise SpecError(
+            "Expected a slot and one of its options as the outcome, found {slot}={option}; slots are {slots}.",
+            slot=outcome[0],
+            option=outcome[1],
+            slots=", ".join(space.items),
+        )
+    slot = space.items.index(outcome[0])
+    return slot, known[slot].index(outcome[1])
+
+
+def _with_options(y: Tensor, slot: int, options: int) -> Int64[Tensor, "option row item"]:
+    choices = y.unsqueeze(0).repeat(options, 1, 1)
+    choices[:, :, slot] = torch.arange(options, device=y.device).unsqueeze(-1)
+    return choices
+
+
+def _others(model: FittedModel, points: Tensor, slot: int) -> Tensor:
+    """Distinct combinations of the other slots (with option 0 in this one) that never occurred with any outcome."""
+    points = points.clone()
+    points[:, slot] = 0
+    points = torch.unique(points, dim=0)
+    seen = model.seen.clone()
+    seen[:, slot] = 0
+    return points[~torch.isin(model.space.key(points), model.space.key(seen))]
+
+
+def _nearest(
+    model: FittedModel, y: Tensor, place: tuple[int, int] | None
+) -> tuple[Tensor, Bool[Tensor, " row"] | Tensor]:
+    """(nearest seen combination, distance), the outcome's slot left out of the count."""
+    if place is None or not len(y):
+        distance, index = model.nearest_seen(y) if len(y) else (y.new_zeros(0), y.new_zeros(0))
+        return model.seen[index], distance
+    other = [i for i in range(y.shape[1]) if i != place[0]]
+    differs = (y[:, None, other] != model.seen[None, :, other]).sum(-1)
+    best = differs.min(1)
+    return model.seen[best.indices], best.values
+
+
+def _labels_without(space: OutputSpace, y: Tensor, slot: int) -> tuple[str, ...]:
+    if isinstance(space, Subsets):
+        kept = y.clone()
+        kept[slot] = 0
+        return space.decode(kept)
+    labels = space.decode(y)
+    return labels[:slot] + labels[slot + 1 :]
+
+
+def _changes(space: OutputSpace, before: Tensor, after: Tensor, skip: int | None) -> Iterator[Change]:
+    for i, (a, b) in enumerate(zip(before.tolist(), after.tolist(), strict=True)):
+        if a != b and i != skip:
+            if isinstance(space, Configurations):
+                yield Change(space.items[i], space.options[i][a], space.options[i][b])
+            else:
+                first = 1 if isinstance(space, Rankings) else 0
+                yield Change(space.items[i], str(a + first), str(b + first))
+
+
+def _odds(log_ratio: float) -> float | None:
+    return math.exp(log_ratio) if -700 < log_ratio < 700 else None

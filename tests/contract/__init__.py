@@ -1,0 +1,1 @@
+"""One suite an interface: whatever implements it is put through the same tests."""

@@ -1,0 +1,357 @@
+"""What the contract tests are run on: a list of cases for each interface, and of wrong arguments with their sentences.
+
+A new space, reference, divergence, proposal, head or base needs one line here; `final_classes` finds the ones that have none.
+"""
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+import jebm_core
+from jebm_core.classifiers import named_classifier
+from jebm_core.divergences import (
+    KL,
+    ChiSquared,
+    FDivergence,
+    Jeffreys,
+    JensenShannon,
+    ReverseKL,
+    SquaredHellinger,
+    Tsallis,
+    divergence_from_name,
+)
+from jebm_core.interactions import Scores
+from jebm_core.model import AnchoredBase, Base, ConditionalModel, MeanFieldBase, TiltBase, ZeroBase
+from jebm_core.networks import (
+    FullPairwiseHead,
+    InteractionHead,
+    LinearHead,
+    LowRankPairwiseHead,
+    PermutahedronHead,
+    PreferenceHead,
+    SetHead,
+    UnaryHead,
+    correction_network,
+)
+from jebm_core.proposals import (
+    AnchoredProposal,
+    ListingProposal,
+    MeanFieldProposal,
+    Proposal,
+    ReferenceProposal,
+    TiltProposal,
+)
+from jebm_core.references import (
+    CandidateReference,
+    LinearDistribution,
+    MarginalReference,
+    MixtureReference,
+    PredictedReference,
+    Reference,
+    UniformReference,
+)
+from jebm_core.spaces import Configurations, OutputSpace, Rankings, Subsets, space_from_json
+from tests.oracle import seeded, uniform
+
+HIDDEN = 3
+
+
+def final_classes(interface: type) -> set[str]:
+    """Names of the concrete classes of jebm_core below an interface, wherever they are defined."""
+    for module in pkgutil.walk_packages(jebm_core.__path__, "jebm_core."):
+        if not module.name.startswith("jebm_core.runs") and module.name.split(".")[1] not in ("cli", "__main__"):
+            importlib.import_module(module.name)
+    found, waiting = set(), [interface]
+    while waiting:
+        cls = waiting.pop()
+        waiting.extend(cls.__subclasses__())
+        if cls.__module__.startswith("jebm_core") and not inspect.isabstract(cls):
+            found.add(cls.__name__)
+    return found
+
+
+# ---- spaces ----------------------------------------------------------------------------------------------------------
+
+
+def subsets(k: int) -> Subsets:
+    return Subsets([f"i{i}" for i in range(k)])
+
+
+def configurations(*sizes: int) -> Configurations:
+    return Configurations([f"s{j}" for j in range(len(sizes))], [[f"o{i}" for i in range(n)] for n in sizes])
+
+
+def rankings(k: int) -> Rankings:
+    return Rankings([f"r{i}" for i in range(k)])
+
+
+Shape = tuple[str, tuple[int, ...]]
+
+
+def space_of(shape: Shape) -> OutputSpace:
+    """From ("configurations", (3, 2)) and the like to a space."""
+    kind, sizes = shape
+    return {"subsets": subsets, "configurations": configurations, "rankings": rankings}[kind](*sizes)
+
+
+SPACES: dict[str, OutputSpace] = {
+    "one item": subsets(1),
+    "subsets": subsets(4),
+    "one slot": configurations(3),
+    "configurations": configurations(3, 2, 4),
+    "slot without a choice": configurations(2, 1, 3),
+    "two items ranked": rankings(2),
+    "rankings": rankings(4),
+}
+SMALL: dict[str, OutputSpace] = {
+    "subsets": subsets(3),
+    "configurations": configurations(3, 1, 2),
+    "rankings": rankings(3),
+}
+PRODUCTS: dict[str, OutputSpace] = {
+    "subsets": subsets(4),
+    "configurations": configurations(3, 2, 3),
+    "slot without a choice": configurations(2, 1, 3),
+}
+
+
+# ---- references ------------------------------------------------------------------------------------------------------
+
+
+def some_outputs(space: OutputSpace, rows: int = 7, seed: int = 0) -> Tensor:
+    """Random rows of the listing, some of them more than once."""
+    points = space.listing()
+    return points[torch.randint(max(1, len(points) * 2 // 3), (rows,), generator=seeded(seed))]
+
+
+def distinct_outputs(space: OutputSpace, rows: int = 7, seed: int = 0) -> Tensor:
+    return torch.unique(some_outputs(space, rows, seed), dim=0)
+
+
+REFERENCES: dict[str, Callable[[OutputSpace], Reference]] = {
+    "uniform": UniformReference,
+    "marginals": lambda space: MarginalReference.fit(space, some_outputs(space)),
+    "predicted": PredictedReference,
+    "candidates": lambda space: CandidateReference.fit(space, some_outputs(space), smoothing=0.2),
+    "mixture": lambda space: MixtureReference(
+        [PredictedReference(space), CandidateReference.fit(space, some_outputs(space)), UniformReference(space)],
+        [0.5, 0.3, 0.2],
+    ),
+}
+
+
+def reference_inputs(reference: Reference, batch: int, seed: int = 1) -> Tensor:
+    return uniform(seed, batch, reference.input_width, spread=2.0)
+
+
+# ---- divergences -----------------------------------------------------------------------------------------------------
+
+DIVERGENCES: dict[str, FDivergence] = {
+    f.name: f
+    for f in (
+        KL(),
+        ChiSquared(),
+        ReverseKL(),
+        Jeffreys(),
+        JensenShannon(),
+        SquaredHellinger(),
+        Tsallis(0.5),
+        Tsallis(1.5),
+        Tsallis(2.0),
+        Tsallis(3.0),
+    )
+}
+
+
+# ---- heads -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class HeadCase:
+    """How to build a head, and the spaces it is for."""
+
+    build: Callable[[OutputSpace], nn.Module]
+    spaces: Sequence[OutputSpace]
+
+
+_CHOICES = (subsets(4), configurations(3, 2, 2), configurations(2, 1, 3))
+LINEAR_HEADS: dict[str, HeadCase] = {
+    "unary": HeadCase(lambda space: UnaryHead(space, HIDDEN), (*_CHOICES, rankings(3))),
+    "permutahedron": HeadCase(lambda space: PermutahedronHead(space, HIDDEN), (rankings(4),)),
+    "birkhoff": HeadCase(lambda space: PermutahedronHead(space, HIDDEN, birkhoff=True), (rankings(4),)),
+}
+INTERACTION_HEADS: dict[str, HeadCase] = {
+    "pairwise": HeadCase(lambda space: FullPairwiseHead(space, HIDDEN, constant=False), _CHOICES),
+    "pairwise-constant": HeadCase(lambda space: FullPairwiseHead(space, HIDDEN, constant=True), _CHOICES),
+    "lowrank": HeadCase(lambda space: LowRankPairwiseHead(space, HIDDEN, rank=2, constant=False), _CHOICES),
+    "lowrank-constant": HeadCase(lambda space: LowRankPairwiseHead(space, HIDDEN, rank=2, constant=True), _CHOICES),
+    "set": HeadCase(lambda space: SetHead(space, HIDDEN, width=5), _CHOICES),
+    "preference": HeadCase(lambda space: PreferenceHead(space, HIDDEN), (rankings(4),)),
+}
+CORRECTIONS = ("constant", "linear", "mlp", "residual")
+
+
+def randomised(module: nn.Module, seed: int, spread: float = 1.0) -> nn.Module:
+    """The module with every parameter in ±spread: fresh heads are almost zero and would hide mistakes."""
+    with torch.no_grad():
+        for number, weight in enumerate(module.parameters()):
+            weight.copy_(uniform(seed + 1000 * number, *weight.shape, spread=spread))
+    return module
+
+
+def head_pairs(cases: dict[str, HeadCase]) -> list[tuple[str, OutputSpace]]:
+    return [(name, space) for name, case in cases.items() for space in case.spaces]
+
+
+def label(value: object) -> str:
+    """Short names for parametrised spaces."""
+    if isinstance(value, OutputSpace):
+        return f"{type(value).__name__}{'x'.join(map(str, value.options_per_item()))}"
+    return str(value)
+
+
+# ---- whole conditional models ----------------------------------------------------------------------------------------
+
+
+def conditional_model(
+    space: OutputSpace,
+    head: str | None,
+    *,
+    batch: int = 3,
+    seed: int = 0,
+    spread: float = 1.0,
+    reference: Reference | None = None,
+    divergence: FDivergence | None = None,
+) -> ConditionalModel:
+    """p(·|x) with random θ, interaction and q; by default q is a product with random natural parameters."""
+    theta = uniform(seed, batch, space.num_statistics, spread=spread)
+    interaction = None
+    if head is not None:
+        module = randomised(INTERACTION_HEADS[head].build(space), seed + 1, spread=spread)
+        interaction = module(uniform(seed + 2, batch, HIDDEN)) if batch else None
+    if reference is None:
+        q = LinearDistribution(space, uniform(seed + 3, batch, space.num_statistics))
+    else:
+        q = reference(reference_inputs(reference, batch, seed + 4))
+    return ConditionalModel(divergence or KL(), q, Scores(space, theta, interaction))
+
+
+# ---- proposals and bases ---------------------------------------------------------------------------------------------
+
+PROPOSALS: dict[str, Callable[[OutputSpace], Proposal]] = {
+    "reference": lambda space: ReferenceProposal(),
+    "tilt": lambda space: TiltProposal(),
+    "meanfield": lambda space: MeanFieldProposal(),
+    "anchored": lambda space: AnchoredProposal(space, distinct_outputs(space)),
+    "listing": ListingProposal,
+}
+BASES: dict[str, Callable[[OutputSpace], Base]] = {
+    "zero": lambda space: ZeroBase(),
+    "tilt": lambda space: TiltBase(),
+    "meanfield": lambda space: MeanFieldBase(),
+    "anchored": lambda space: AnchoredBase(distinct_outputs(space)),
+}
+
+
+# ---- wrong arguments -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A call that must fail, and the one sentence it fails with."""
+
+    call: Callable[[], object]
+    sentence: str
+
+
+WRONG: dict[str, Wrong] = {
+    "no items": Wrong(
+        lambda: Subsets(()), "Expected at least one item for subsets, found none; name the items."
+    ),
+    "no slots": Wrong(
+        lambda: Configurations((), ()),
+        "Expected the options of each slot, found 0 slots and 0 lists of options; give one list a slot.",
+    ),
+    "options missing": Wrong(
+        lambda: Configurations(("a", "b"), (("x", "y"),)),
+        "Expected the options of each slot, found 2 slots and 1 lists of options; give one list a slot.",
+    ),
+    "one item ranked": Wrong(
+        lambda: Rankings(("a",)), "Expected at least two items to rank, found 1; name the items."
+    ),
+    "too many to list": Wrong(
+        lambda: subsets(40).listing(),
+        "Expected a space of at most 4194304 combinations to list, found about 10^12; use a method that samples.",
+    ),
+    "too many to rank exactly": Wrong(
+        lambda: rankings(17).linear_log_partition(torch.zeros(1, 289)),
+        "Expected at most 16 items for an exact log-partition over rankings, found 17; use the reference proposal.",
+    ),
+    "unknown item": Wrong(
+        lambda: Subsets(("a", "b")).encode(("c",)),
+        "Expected a known option for item, found 'c'; known are a, b.",
+    ),
+    "unknown option": Wrong(
+        lambda: Configurations(("size",), (("S", "M"),)).encode(("L",)),
+        "Expected a known option for size, found 'L'; known are S, M.",
+    ),
+    "slot forgotten": Wrong(
+        lambda: configurations(2, 2).encode(("o0",)),
+        "Expected one option for each of 2 slots, found 1; give them in the order of the slots.",
+    ),
+    "item ranked twice": Wrong(
+        lambda: Rankings(("a", "b")).encode(("a", "a")),
+        "Expected a ranking of all 2 items, each once, found a, a; list them from first to last.",
+    ),
+    "unknown space": Wrong(
+        lambda: space_from_json({"kind": "trees", "items": ["a"]}),
+        "Expected a space of subsets, configurations or rankings, found 'trees'.",
+    ),
+    "no smoothing": Wrong(
+        lambda: CandidateReference.fit(subsets(2), torch.zeros(1, 2, dtype=torch.int64), smoothing=0.0),
+        "Expected a smoothing share above 0 and below 1, found 0.0; without it unlisted combinations are impossible.",
+    ),
+    "weight missing": Wrong(
+        lambda: MixtureReference([UniformReference(subsets(2))], []),
+        "Expected one positive weight for each of 1 references, found [].",
+    ),
+    "weight of nothing": Wrong(
+        lambda: MixtureReference([UniformReference(subsets(2))], [0.0]),
+        "Expected one positive weight for each of 1 references, found [0.0].",
+    ),
+    "Tsallis one": Wrong(
+        lambda: Tsallis(1.0),
+        "Expected a Tsallis α above 0 and different from 1, found 1.0; α = 1 is the divergence kl.",
+    ),
+    "Tsallis below zero": Wrong(
+        lambda: divergence_from_name("tsallis:-2"),
+        "Expected a Tsallis α above 0 and different from 1, found -2.0; α = 1 is the divergence kl.",
+    ),
+    "unknown divergence": Wrong(
+        lambda: divergence_from_name("l2"),
+        "Expected a divergence among kl, chi2, reverse-kl, jeffreys, jensen-shannon, hellinger or tsallis:α, found 'l2'; "
+        "choose one of these.",
+    ),
+    "Tsallis of a word": Wrong(
+        lambda: divergence_from_name("tsallis:two"),
+        "Expected a divergence among kl, chi2, reverse-kl, jeffreys, jensen-shannon, hellinger or tsallis:α, found "
+        "'tsallis:two'; choose one of these.",
+    ),
+    "unknown log-partition": Wrong(
+        lambda: correction_network("cubic", 3),
+        "Expected a log-partition among constant, linear, mlp, residual, found 'cubic'.",
+    ),
+    "unknown classifier": Wrong(
+        lambda: named_classifier("svm", seed=0), "Expected a classifier among logistic, forest, found 'svm'."
+    ),
+}
+
+LINEAR_INTERFACES: tuple[tuple[type, dict[str, HeadCase]], ...] = (
+    (LinearHead, LINEAR_HEADS),
+    (InteractionHead, INTERACTION_HEADS),
+)

@@ -1,0 +1,213 @@
+"""Every reference and every distribution that one returns, against sums over the listing."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from jebm_core.references import (
+    CandidateReference,
+    LinearDistribution,
+    MarginalReference,
+    MixtureDistribution,
+    MixtureReference,
+    PointsDistribution,
+    Reference,
+    ReferenceDistribution,
+    UniformReference,
+    sample_categorical,
+)
+from jebm_core.spaces import OutputSpace
+from tests import oracle
+from tests.contract.cases import (
+    PRODUCTS,
+    REFERENCES,
+    SMALL,
+    distinct_outputs,
+    final_classes,
+    reference_inputs,
+    some_outputs,
+)
+from tests.oracle import FALSE_ALARM, everywhere, seeded, uniform
+
+BATCH = 2
+
+
+def _points(space: OutputSpace) -> PointsDistribution:
+    points = distinct_outputs(space)
+    return PointsDistribution(space, points, uniform(8, BATCH, len(points), spread=2.0))
+
+
+DISTRIBUTIONS: dict[str, Callable[[OutputSpace], ReferenceDistribution]] = {
+    "points": _points,
+    "linear": lambda space: LinearDistribution(space, uniform(7, BATCH, space.num_statistics, spread=3.0)),
+    "mixture": lambda space: MixtureDistribution(
+        [_points(space), LinearDistribution(space, uniform(9, BATCH, space.num_statistics))],
+        uniform(10, BATCH, 2),
+    ),
+}
+
+
+def _from(build: Callable[[OutputSpace], Reference]) -> Callable[[OutputSpace], ReferenceDistribution]:
+    def distribution(space: OutputSpace) -> ReferenceDistribution:
+        reference = build(space)
+        return reference(reference_inputs(reference, BATCH))
+
+    return distribution
+
+
+ALL = DISTRIBUTIONS | {f"{name} reference": _from(build) for name, build in REFERENCES.items()}
+every_distribution = pytest.mark.parametrize("build", ALL.values(), ids=ALL)
+every_space = pytest.mark.parametrize("space", SMALL.values(), ids=SMALL)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def precision():
+    with oracle.double_precision():
+        yield
+
+
+def listed(q: ReferenceDistribution) -> Tensor:
+    return q.log_prob(everywhere(q.space, BATCH))
+
+
+def test_every_reference_and_distribution_has_a_case():
+    space = SMALL["subsets"]
+    assert final_classes(Reference) == {type(build(space)).__name__ for build in REFERENCES.values()}
+    assert final_classes(ReferenceDistribution) == {type(build(space)).__name__ for build in DISTRIBUTIONS.values()}
+
+
+@every_space
+@every_distribution
+def test_probabilities_sum_to_one(build: Callable[[OutputSpace], ReferenceDistribution], space: OutputSpace):
+    torch.testing.assert_close(listed(build(space)).exp().sum(0), torch.ones(BATCH))
+
+
+@every_space
+@every_distribution
+def test_shared_points_have_the_density_of_own_draws(
+    build: Callable[[OutputSpace], ReferenceDistribution], space: OutputSpace
+):
+    q = build(space)
+    points = everywhere(space, BATCH)
+    torch.testing.assert_close(q.log_prob_of(space.listing()), listed(q))
+    torch.testing.assert_close(q.log_prob(points.expand(3, *points.shape)), listed(q).expand(3, -1, -1))
+    torch.testing.assert_close(q.log_prob(points[0]), listed(q)[0])
+
+
+@every_space
+@every_distribution
+def test_tilts_agree_with_the_listing(build: Callable[[OutputSpace], ReferenceDistribution], space: OutputSpace):
+    q = build(space)
+    theta = uniform(21, BATCH, space.num_statistics, spread=3.0).requires_grad_()
+    tilted = listed(q) + space.statistics(space.listing()) @ theta.T
+    normalizer = q.log_normalizer(theta)
+    torch.testing.assert_close(normalizer, tilted.logsumexp(0))
+    expected = tilted.log_softmax(0)
+    torch.testing.assert_close(listed(q.tilt(theta)), expected)
+    torch.testing.assert_close(q.tilt(theta).log_prob_of(space.listing()), expected)
+    marginals = oracle.marginals(space, expected.exp().T)
+    torch.testing.assert_close(q.tilt(theta).marginals(), marginals)
+    (gradient,) = torch.autograd.grad(normalizer.sum(), theta)
+    torch.testing.assert_close(gradient, marginals)
+
+
+@every_space
+@every_distribution
+def test_a_tilt_of_a_tilt_is_the_tilt_of_the_sum(
+    build: Callable[[OutputSpace], ReferenceDistribution], space: OutputSpace
+):
+    q = build(space)
+    first, second = (uniform(seed, BATCH, space.num_statistics, spread=2.0) for seed in (31, 32))
+    torch.testing.assert_close(listed(q.tilt(first).tilt(second)), listed(q.tilt(first + second)))
+    torch.testing.assert_close(
+        q.log_normalizer(first) + q.tilt(first).log_normalizer(second), q.log_normalizer(first + second)
+    )
+    torch.testing.assert_close(listed(q.tilt(torch.zeros_like(first))), listed(q))
+
+
+@every_space
+@every_distribution
+def test_draws_fit_the_density(build: Callable[[OutputSpace], ReferenceDistribution], space: OutputSpace):
+    q = build(space).tilt(uniform(41, BATCH, space.num_statistics))
+    probabilities = listed(q).exp()
+    index = oracle.index_of(space, q.sample(10_000, generator=seeded(42)))  # seed 42; false-alarm rate 1e-4 a row
+    assert index.shape == (10_000, BATCH)
+    assert (index >= 0).all()
+    for row in range(BATCH):
+        assert oracle.fit_p_value(index[:, row], probabilities[:, row]) > FALSE_ALARM
+
+
+@every_distribution
+@pytest.mark.parametrize("space", [*SMALL.values(), *PRODUCTS.values()], ids=[*SMALL, *(f"{p} 2" for p in PRODUCTS)])
+def test_what_calls_itself_a_product_is_one(
+    build: Callable[[OutputSpace], ReferenceDistribution], space: OutputSpace
+):
+    q = build(space)
+    if not q.is_product():
+        return
+    for theta in (torch.zeros(BATCH, space.num_statistics), uniform(51, BATCH, space.num_statistics, spread=3.0)):
+        tilted = q.tilt(theta)
+        probabilities = listed(tilted).exp()
+        points = space.listing()
+        together = torch.ones_like(probabilities)
+        for item in range(space.num_items):
+            same = (points[:, item].unsqueeze(1) == points[:, item]).double()
+            together = together * (same @ probabilities)
+        torch.testing.assert_close(probabilities, together)
+
+
+@every_space
+@pytest.mark.parametrize("smoothing", [0.5, 3.0])
+def test_fitted_marginals_are_smoothed_shares(space: OutputSpace, smoothing: float):
+    y = some_outputs(space, rows=9)
+    reference = MarginalReference.fit(space, y, smoothing=smoothing)
+    counts = space.statistics(y).sum(0)
+    if space.num_statistics == space.num_items:
+        even = torch.full_like(counts, 0.5)
+    else:
+        sizes = torch.tensor(space.options_per_item())
+        even = torch.repeat_interleave(1 / sizes, sizes)
+    share = (counts + smoothing * even) / (len(y) + smoothing)
+    if space.factorises:
+        torch.testing.assert_close(reference(torch.zeros(1, 0)).marginals()[0], share)
+    else:  # the share of each item at each position is the weight, which the permanent then normalises
+        torch.testing.assert_close(reference.eta, share.log())
+
+
+@every_space
+def test_fitted_candidates_are_counts_mixed_with_the_uniform(space: OutputSpace):
+    y = some_outputs(space, rows=9)
+    reference = CandidateReference.fit(space, y, smoothing=0.1)
+    counts = torch.bincount(oracle.index_of(space, y), minlength=space.cardinality())
+    expected = 0.9 * counts / len(y) + 0.1 / space.cardinality()
+    torch.testing.assert_close(reference(torch.zeros(3, 0)).log_prob_of(space.listing()).exp(), expected.expand(3, -1).T)
+
+
+@every_space
+def test_a_mixture_is_the_weighted_sum_of_its_parts(space: OutputSpace):
+    parts = [MarginalReference.fit(space, some_outputs(space)), UniformReference(space)]
+    mixture = MixtureReference(parts, [0.7, 0.3])
+    points, empty = space.listing(), torch.zeros(BATCH, 0)
+    each = [part(empty).log_prob_of(points).exp() for part in parts]
+    torch.testing.assert_close(mixture(empty).log_prob_of(points).exp(), 0.7 * each[0] + 0.3 * each[1])
+
+
+@every_space
+@pytest.mark.parametrize("name", REFERENCES)
+def test_references_describe_themselves_and_carry_their_numbers(name: str, space: OutputSpace):
+    reference, other = REFERENCES[name](space), REFERENCES[name](space)
+    record = reference.to_json()
+    assert record["kind"] == name
+    other.load_state_dict(reference.state_dict())
+    inputs = reference_inputs(reference, BATCH)
+    points = space.listing()
+    assert torch.equal(reference(inputs).log_prob_of(points), other(inputs).log_prob_of(points))
+
+
+def test_indices_are_drawn_in_proportion_to_their_weights():
+    log_weights = torch.tensor([[0.0, -torch.inf, 1.0, 2.0], [5.0, 0.0, -50.0, -torch.inf]])
+    index = sample_categorical(log_weights, 20_000, generator=seeded(61))  # seed 61; false-alarm rate 1e-4 a row
+    for row in range(2):
+        assert oracle.fit_p_value(index[:, row], log_weights[row].softmax(-1)) > FALSE_ALARM
