@@ -48,10 +48,22 @@ _HOME = {
     "read_table": "tables",
 }
 
-__all__ = [*_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = [
+    "Configurations",
+    "FitSettings",
+    "FittedModel",
+    "Rankings",
+    "Subsets",
+    "evaluate",
+    "fit",
+    "guess_roles",
+    "load",
+    "read_examples",
+    "read_table",
+]
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401
+def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(import_module(f"jebm_core.{_HOME[name]}"), name)
     raise AttributeError(f"module 'jebm_core' has no attribute {name!r}")

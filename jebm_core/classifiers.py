@@ -25,7 +25,7 @@ TRUSTED_TYPES = (
 """What a stored classifier may contain beyond numbers and text; anything else is refused on loading."""
 
 
-def named_classifier(name: str, *, seed: int) -> Any:  # noqa: ANN401 - any scikit-learn classifier
+def named_classifier(name: str, *, seed: int) -> Any:
     """The classifiers that settings can name; another can be passed to `ClassifierMarginals.fit` itself."""
     if name == "logistic":
         from sklearn.linear_model import LogisticRegression
@@ -54,7 +54,7 @@ class ClassifierMarginals:
         y: npt.NDArray[np.int64],
         *,
         folds: int = 5,
-        seed: int = 0,  # noqa: ANN401
+        seed: int = 0,
     ) -> tuple["ClassifierMarginals", npt.NDArray[np.float32]]:
         """Fit to all rows, and predict each row from clones fitted without its fold.
 
@@ -111,6 +111,6 @@ class ClassifierMarginals:
         return cls(space, skops.io.load(path, trusted=list(TRUSTED_TYPES)))
 
 
-def _fit_one(estimator: Any, x: npt.NDArray[np.float32], y: npt.NDArray[np.int64]) -> Any:  # noqa: ANN401
+def _fit_one(estimator: Any, x: npt.NDArray[np.float32], y: npt.NDArray[np.int64]) -> Any:
     """A fitted classifier, or the one class there is."""
     return int(y[0]) if (y == y[0]).all() else estimator.fit(x, y)

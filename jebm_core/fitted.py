@@ -4,11 +4,9 @@ Everything a person asks of p(y|x) for rows of a table is a method here. Work is
 """
 
 import json
-import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, final
+from typing import NamedTuple, final
 
 import numpy as np
 import torch
@@ -19,9 +17,10 @@ from torch import Tensor
 
 from jebm_core import decoding
 from jebm_core.classifiers import ClassifierMarginals
+from jebm_core.distributions import sample_categorical
+from jebm_core.draws import WeightedDraws, draw_weighted, merged_log_weight
 from jebm_core.errors import ModelFolderError, SpecError
-from jebm_core.losses import estimated_log_partition, score_draws
-from jebm_core.model import AnchoredBase, ConditionalModel, Context, JointModel
+from jebm_core.model import AnchoredBase, Context, JointModel
 from jebm_core.proposals import (
     AnchoredProposal,
     ListingProposal,
@@ -31,71 +30,15 @@ from jebm_core.proposals import (
     TiltProposal,
 )
 from jebm_core.recipes import Architecture, build_model, describe_space
-from jebm_core.references import sample_categorical
-from jebm_core.settings import FitSettings
+from jebm_core.record import FORMAT, ModelRecord
 from jebm_core.spaces import OutputSpace, Rankings
-from jebm_core.tables import FeatureEncoder, OutputSchema, Table
+from jebm_core.tables import Table
 
-FORMAT = 1
 CHUNK = 512
 """Rows at a time."""
 MAX_LISTED_DRAWS = 2**14
 """Size of the space up to which predictions list every combination instead of drawing."""
 DRAWS = 1024
-
-
-@final
-@dataclass(frozen=True)
-class ModelRecord:
-    """What `model.json` holds: everything but tensors.
-
-    Attributes:
-        interval: the 2.5 % and 97.5 % quantiles of τ − log Z on held-out rows, in nats: what a 95 % interval of log p is made from.
-        summary: figures of the fit (rows, seconds, stop reason, verdict …) for people.
-    """
-
-    schema: OutputSchema
-    encoder: FeatureEncoder
-    features: tuple[str, ...]
-    architecture: Architecture
-    settings: FitSettings
-    interval: tuple[float, float]
-    data_name: str
-    data_sha256: str
-    versions: dict[str, str]
-    summary: dict[str, Any]
-
-    def to_json(self) -> dict[str, Any]:
-        """A record that JSON can hold."""
-        return {
-            "format": FORMAT,
-            "schema": self.schema.to_json(),
-            "encoder": self.encoder.to_json(),
-            "features": list(self.features),
-            "architecture": self.architecture.to_json(),
-            "settings": self.settings.to_json(),
-            "interval": list(self.interval),
-            "data_name": self.data_name,
-            "data_sha256": self.data_sha256,
-            "versions": self.versions,
-            "summary": self.summary,
-        }
-
-    @classmethod
-    def from_json(cls, record: dict[str, Any]) -> "ModelRecord":
-        """The record that `to_json` described."""
-        return cls(
-            OutputSchema.from_json(record["schema"]),
-            FeatureEncoder.from_json(record["encoder"]),
-            tuple(record["features"]),
-            Architecture.from_json(record["architecture"]),
-            FitSettings.from_json(record["settings"]),
-            (record["interval"][0], record["interval"][1]),
-            record["data_name"],
-            record["data_sha256"],
-            record["versions"],
-            record["summary"],
-        )
 
 
 class LogProb(NamedTuple):
@@ -104,18 +47,6 @@ class LogProb(NamedTuple):
     value: Float[Tensor, " row"]
     low: Float[Tensor, " row"]
     high: Float[Tensor, " row"]
-
-
-class WeightedDraws(NamedTuple):
-    """Combinations with normalised weights: Σ_m exp(log_weight) = 1 for every row.
-
-    ``effective`` is the effective sample size (the number of combinations where all are listed).
-    """
-
-    y: Integer[Tensor, "draw batch item"]
-    log_weight: Float[Tensor, "draw batch"]
-    effective: Float[Tensor, " batch"]
-    listed: bool
 
 
 @final
@@ -312,7 +243,7 @@ class FittedModel:
             if callable(utility):
                 parts.append(decoding.decode_table(draws.y, draws.log_weight, utility))
             elif utility == "map":
-                parts.append(decoding.decode_map(draws.y, _merged_log_weight(self.space, draws)))
+                parts.append(decoding.decode_map(draws.y, merged_log_weight(self.space, draws)))
             elif utility == "f1":
                 parts.append(decoding.decode_f1(draws.y, draws.log_weight, empty_value=empty_value))
             elif utility == "hamming":
@@ -414,43 +345,3 @@ def independent_architecture(shape: Architecture) -> Architecture:
     import dataclasses
 
     return dataclasses.replace(shape, affinity="unary", base="tilt", anchors=0, correction="constant", divergence="kl")
-
-
-def draw_weighted(
-    p: ConditionalModel, proposal: Proposal, num_samples: int, generator: torch.Generator | None
-) -> WeightedDraws:
-    """Draws and listed points of a proposal as one set with normalised weights (f-divergences other than KL included)."""
-    scored = score_draws(p, proposal.draw(p, num_samples, generator=generator))
-    draws = scored.draws
-    if p.divergence.name == "kl":
-        own, shared = draws.log_weight + scored.affinity, draws.points_log_weight + scored.points_affinity
-    else:
-        tau = p.log_partition
-        own = draws.log_weight + p.divergence.log_density_ratio(scored.affinity - tau)
-        shared = draws.points_log_weight + p.divergence.log_density_ratio(scored.points_affinity - tau)
-    log_weight = torch.cat([shared, own])
-    total = log_weight.logsumexp(0)
-    y = draws.y
-    if draws.points.shape[0]:
-        points = draws.points.unsqueeze(1).expand(-1, log_weight.shape[1], -1)
-        y = torch.cat([points, y]) if y.shape[0] else points
-    relative = torch.exp(own - total + math.log(max(1, own.shape[0])))
-    noise = relative.var(0, correction=0) if own.shape[0] else torch.zeros_like(total)
-    effective = (own.shape[0] or draws.points.shape[0]) / (1 + noise)
-    return WeightedDraws(y, log_weight - total, effective, listed=own.shape[0] == 0)
-
-
-def _merged_log_weight(space: OutputSpace, draws: WeightedDraws) -> Tensor:
-    """Total log weight of each draw's combination: repeats count together."""
-    if draws.listed:
-        return draws.log_weight
-    same = space.key(draws.y)
-    order = same.argsort(0, stable=True)
-    keys, weight = same.gather(0, order), draws.log_weight.gather(0, order).exp()
-    starts = torch.cat([torch.ones_like(keys[:1], dtype=torch.bool), keys[1:] != keys[:-1]])
-    group = starts.long().cumsum(0) - 1
-    sums = torch.zeros_like(weight).scatter_add(0, group, weight).gather(0, group)
-    return torch.empty_like(sums).scatter(0, order, sums).log()
-
-
-__all__ = ["FittedModel", "LogProb", "ModelRecord", "WeightedDraws", "draw_weighted", "estimated_log_partition", "load"]

@@ -14,24 +14,22 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, final
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from jebm_core.checkpoints import restore_checkpoint, save_checkpoint
-from jebm_core.classifiers import ClassifierMarginals, named_classifier
+from jebm_core.classifiers import ClassifierMarginals
 from jebm_core.errors import Cancelled, SpecError, TrainingStopped
-from jebm_core.fitted import FittedModel, ModelRecord, independent_architecture
-from jebm_core.losses import estimated_log_partition, score_draws
-from jebm_core.model import Context, JointModel
-from jebm_core.proposals import ListingProposal, Proposal, TiltProposal
-from jebm_core.recipes import build_model, choose_architecture, choose_plan, choose_proposals, describe_space
-from jebm_core.refinement import refine_log_partition
+from jebm_core.fitted import FittedModel, independent_architecture
+from jebm_core.model import JointModel
+from jebm_core.preparation import prepare
+from jebm_core.proposals import ListingProposal, TiltProposal
+from jebm_core.recipes import build_model, choose_architecture, choose_plan, choose_proposals
+from jebm_core.record import ModelRecord
+from jebm_core.refinement import refine_log_partition, residual_interval
 from jebm_core.settings import FitSettings
-from jebm_core.tables import Examples, FeatureEncoder, Note, require_fit_size
+from jebm_core.tables import Examples, FeatureEncoder, Note
 from jebm_core.training import EpochInfo, Plan, Rows, StopReason, Trainer
 
-MIN_HELD_OUT = 8
 CHECKPOINT_SECONDS = 10.0
 MAX_AUDITED = 256
 """Held-out rows on which the interval is measured."""
@@ -81,7 +79,7 @@ def fit(
     on_progress: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     checkpoint: Path | None = None,
-    classifier: Any = None,  # noqa: ANN401 - any scikit-learn classifier
+    classifier: Any = None,
 ) -> Fit:
     """Fit p(y|x) = q(y|x) (f*)′(g(x,y) − τ(x)) to examples.
 
@@ -108,15 +106,13 @@ class _Run:
         on_progress: Callable[[Progress], None] | None,
         should_stop: Callable[[], bool] | None,
         checkpoint: Path | None,
-        classifier: Any,  # noqa: ANN401
+        classifier: Any,
     ) -> None:
         self.examples, self.settings = examples, settings
         self.on_progress, self.should_stop, self.checkpoint = on_progress, should_stop, checkpoint
         self.started = time.monotonic()
         self.history: list[Progress] = []
         self.notes: list[Note] = []
-        if settings.reference in ("logistic", "forest"):
-            classifier = named_classifier(settings.reference, seed=settings.seed)
         self.estimator = classifier
         self.classifier: ClassifierMarginals | None = None
         self.device = _device(settings.device)
@@ -136,55 +132,21 @@ class _Run:
             raise Cancelled("The fit was cancelled.")
 
     def run(self) -> Fit:
-        require_fit_size(self.examples)
         self.report(Progress("reference"))
-        train, valid, encoder = self.rows()
+        prepared = prepare(self.examples, self.settings, self.device, self.estimator)
+        self.notes.extend(prepared.encoder.notes)
+        self.space, self.classifier = prepared.space, prepared.classifier
         self.stop_if_asked()
         torch_state = torch.get_rng_state()
         try:
-            return self.stages(train, valid, encoder)
+            return self.stages(prepared.train, prepared.valid, prepared.encoder)
         finally:
             torch.set_rng_state(torch_state)  # weights are drawn from the global generator; leave it as it was
-
-    def rows(self) -> tuple[Rows, Rows, FeatureEncoder]:
-        """Split, encode and fit the reference's inputs, all from the training part alone."""
-        examples, settings = self.examples, self.settings
-        outputs = examples.outputs
-        if settings.space not in ("auto", outputs.kind):
-            raise SpecError(
-                "Setting space: the target columns were read as {found}, expected {expected}; choose the columns of that kind, or space auto.",
-                found=outputs.kind,
-                expected=settings.space,
-            )
-        self.space = describe_space(outputs.kind, outputs.names, outputs.options)
-        count = len(examples.keep)
-        held = max(MIN_HELD_OUT, round(settings.validation_fraction * count))
-        order = np.random.default_rng(settings.seed).permutation(count)
-        part = examples.table.part(examples.keep)
-        fitting = part.part(np.sort(order[held:]))
-        encoder = FeatureEncoder.fit(fitting.frame, examples.roles.features, file=part.name, first_row=part.first_row)
-        self.notes.extend(encoder.notes)
-        x = encoder.transform(part)
-        if x.shape[1] == 0:
-            x = np.ones((count, 1), dtype=np.float32)  # unconditional: one context
-        y = torch.from_numpy(outputs.values)
-        inputs = np.zeros((count, 0), dtype=np.float32)
-        train_index, valid_index = np.sort(order[held:]), np.sort(order[:held])
-        if self.estimator is not None:
-            self.classifier, out_of_fold = ClassifierMarginals.fit(
-                self.space, self.estimator, x[train_index], outputs.values[train_index], seed=settings.seed
-            )
-            inputs = np.zeros((count, self.space.num_statistics), dtype=np.float32)
-            inputs[train_index] = out_of_fold
-            inputs[valid_index] = self.classifier.predict(x[valid_index])
-        whole = Rows(Context(torch.from_numpy(x), torch.from_numpy(inputs)), y).to(self.device)
-        to_index = [torch.from_numpy(i).to(self.device) for i in (train_index, valid_index)]
-        return whole.rows(to_index[0]), whole.rows(to_index[1]), encoder
 
     def stages(self, train: Rows, valid: Rows, encoder: FeatureEncoder) -> Fit:
         settings = self.settings
         shape = choose_architecture(self.space, train, settings)
-        if self.estimator is not None:
+        if self.classifier is not None:
             shape = dataclasses.replace(shape, reference="predicted")
         plan = choose_plan(train, settings)
 
@@ -212,7 +174,14 @@ class _Run:
         if not trainer.state.best_model:
             raise TrainingStopped(reason.value)
         self.refine(trainer)
-        interval = self.audit(trainer)
+        self.report(Progress("audit", proposal=trainer.proposal.name))
+        context = valid.context.rows(slice(0, MAX_AUDITED))
+        proposal = trainer.proposal
+        if self.space.cardinality() <= LISTED_AUDIT:
+            proposal = ListingProposal(self.space, self.device)
+        interval = residual_interval(model, context, proposal, samples=16 * plan.samples, generator=trainer.generator)
+        if interval is None:
+            raise TrainingStopped(StopReason.MASS_LOST.value)
         seen, counts = torch.unique(torch.cat([train.y, valid.y]), dim=0, return_counts=True)
         order = counts.argsort(descending=True, stable=True)
         record = self.record(encoder, shape, interval, reason, trainer, len(train.y), len(valid.y))
@@ -228,7 +197,7 @@ class _Run:
             self.notes.append(Note(reason.value, {}))
         return Fit(fitted, tuple(self.history), reason, tuple(self.notes))
 
-    def train_independent(self, shape: Any, train: Rows, valid: Rows, plan: Plan) -> JointModel:  # noqa: ANN401
+    def train_independent(self, shape: Any, train: Rows, valid: Rows, plan: Plan) -> JointModel:
         """The baseline: exact maximum likelihood of independent items, by the same loop."""
         torch.manual_seed(self.settings.seed)
         model = build_model(self.space, independent_architecture(shape), train.y).to(self.device)
@@ -312,34 +281,6 @@ class _Run:
             )
         self.stop_if_asked()
 
-    @torch.no_grad()
-    def audit(self, trainer: Trainer) -> tuple[float, float]:
-        """Quantiles of τ − log Z on held-out rows; (0, 0) where τ is exact. For other divergences the gap is of the total mass."""
-        model, valid = trainer.model, trainer.valid
-        self.report(Progress("audit", proposal=trainer.proposal.name))
-        context = valid.context.rows(slice(0, MAX_AUDITED))
-        if model.base.is_exact(model.unnormalised(context.rows(slice(0, 1)))):
-            return 0.0, 0.0
-        proposal: Proposal = trainer.proposal
-        if self.space.cardinality() <= LISTED_AUDIT and not isinstance(proposal, ListingProposal):
-            proposal = ListingProposal(self.space, self.device)
-        gaps: list[Tensor] = []
-        for index in torch.arange(len(context.x), device=self.device).split(32):
-            p = model(context.rows(index))
-            scored = score_draws(p, proposal.draw(p, 16 * trainer.plan.samples, generator=trainer.generator))
-            if model.divergence.name == "kl":
-                gaps.append(p.log_partition - estimated_log_partition(scored))
-            else:
-                from jebm_core.losses import total_mass
-
-                gaps.append(-total_mass(p, scored).log())
-        gap = torch.cat(gaps).double()
-        if not torch.isfinite(gap).all():
-            raise TrainingStopped(StopReason.MASS_LOST.value)
-        # Conformal quantiles: with few rows the extremes stand for the tails.
-        tail = 0.025 * (1 - 1 / len(gap))
-        return float(gap.quantile(tail)), float(gap.quantile(1 - tail))
-
     def fingerprint(self) -> str:
         """Identifies data and settings for checkpoints."""
         digest = hashlib.sha256(self.examples.outputs.values.tobytes())
@@ -349,7 +290,7 @@ class _Run:
     def record(
         self,
         encoder: FeatureEncoder,
-        shape: Any,  # noqa: ANN401
+        shape: Any,
         interval: tuple[float, float],
         reason: StopReason,
         trainer: Trainer,

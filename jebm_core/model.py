@@ -26,10 +26,11 @@ import torch
 from jaxtyping import Float, Int64, Integer
 from torch import Tensor, nn
 
+from jebm_core.distributions import ReferenceDistribution
 from jebm_core.divergences import FDivergence
 from jebm_core.interactions import QuadraticInteraction, Scores
 from jebm_core.networks import Affinity
-from jebm_core.references import Reference, ReferenceDistribution
+from jebm_core.references import Reference
 from jebm_core.spaces import OutputSpace
 
 MEAN_FIELD_STEPS = 6
@@ -99,6 +100,11 @@ class ConditionalModel:
         return self.reference.log_prob_of(points) + ratio
 
     @property
+    def is_linear(self) -> bool:
+        """Whether log Z_q is A_q(θ): no interactions, and the divergence whose τ is a log-partition."""
+        return self.scores.interaction is None and self.divergence.name == "kl"
+
+    @property
     def has_mean_field(self) -> bool:
         """Whether E[g] under every tilt of q is closed-form."""
         quadratic = self.scores.interaction is None or isinstance(self.scores.interaction, QuadraticInteraction)
@@ -165,7 +171,7 @@ class TiltBase(Base):
         return value, value.detach().unsqueeze(-1)
 
     def is_exact(self, p: ConditionalModel) -> bool:
-        return p.scores.interaction is None
+        return p.is_linear
 
 
 @final
@@ -181,7 +187,7 @@ class MeanFieldBase(Base):
         return bound, features.detach()
 
     def is_exact(self, p: ConditionalModel) -> bool:
-        return p.scores.interaction is None
+        return p.is_linear
 
 
 @final
@@ -228,7 +234,7 @@ class AnchoredBase(Base):
         return value, torch.stack(features, -1).detach()
 
     def is_exact(self, p: ConditionalModel) -> bool:
-        return p.scores.interaction is None
+        return p.is_linear
 
 
 @final

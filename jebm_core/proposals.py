@@ -17,8 +17,8 @@ import torch
 from jaxtyping import Float, Int64, Integer
 from torch import Tensor
 
+from jebm_core.distributions import PointsDistribution, sample_categorical
 from jebm_core.model import ConditionalModel
-from jebm_core.references import PointsDistribution, sample_categorical
 from jebm_core.spaces import OutputSpace
 
 

@@ -107,12 +107,10 @@ def _choose_affinity(space: OutputSpace, settings: FitSettings) -> str:
         if ranking:
             return "birkhoff"
         return "pairwise" if space.num_statistics <= MAX_FULL_STATISTICS else "lowrank"
-    for_rankings = ("permutahedron", "birkhoff", "preference")
-    fits = (
-        for_rankings + ("unary",)
-        if ranking
-        else tuple({"unary", "pairwise", "pairwise-constant", "lowrank", "lowrank-constant", "set"})
-    )
+    if ranking:
+        fits = ("permutahedron", "birkhoff", "preference", "unary")
+    else:
+        fits = ("unary", "pairwise", "pairwise-constant", "lowrank", "lowrank-constant", "set")
     if settings.affinity not in fits:
         raise SpecError(
             "Affinity {found!r} does not apply to {space}; choose one of {known}.",

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from jebm_core.losses import estimated_log_partition, score_draws
+from jebm_core.losses import estimated_log_partition, score_draws, total_mass
 from jebm_core.model import Context, JointModel
 from jebm_core.proposals import Proposal
 
@@ -95,3 +95,35 @@ def refine_log_partition(
                 break
     model.correction.load_state_dict(kept)
     return before, best
+
+
+@torch.no_grad()
+def residual_interval(
+    model: JointModel,
+    context: Context,
+    proposal: Proposal,
+    *,
+    samples: int,
+    generator: torch.Generator | None = None,
+    chunk: int = 32,
+) -> tuple[float, float] | None:
+    """The 2.5 % and 97.5 % quantiles of τ − log Z over held-out contexts, in nats; None where a number is not finite.
+
+    With few contexts the extremes stand for the tails (conformal quantiles). (0, 0) where τ is exact. For divergences other than KL the gap is
+    −log of the total mass: what log p is wrong by.
+    """
+    if model.base.is_exact(model.unnormalised(context.rows(slice(0, 1)))):
+        return 0.0, 0.0
+    gaps: list[Tensor] = []
+    for start in range(0, len(context.x), chunk):
+        p = model(context.rows(slice(start, start + chunk)))
+        scored = score_draws(p, proposal.draw(p, samples, generator=generator))
+        if p.divergence.name == "kl":
+            gaps.append(p.log_partition - estimated_log_partition(scored))
+        else:
+            gaps.append(-total_mass(p, scored).log())
+    gap = torch.cat(gaps).double()
+    if not torch.isfinite(gap).all():
+        return None
+    tail = 0.025 * (1 - 1 / len(gap))
+    return float(gap.quantile(tail)), float(gap.quantile(1 - tail))

@@ -24,7 +24,7 @@ from jebm_core.evaluation.calibration import (
 from jebm_core.spaces import Configurations, Rankings, Subsets
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_wilson_is_scipys(counts: tuple[int, int]) -> None:
     found = stats.binomtest(*counts).proportion_ci(method="wilson")

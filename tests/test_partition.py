@@ -13,7 +13,7 @@ from torch import Tensor
 
 from jebm_core.divergences import KL, FDivergence, divergence_from_name
 from jebm_core.errors import Cancelled, SpecError
-from jebm_core.evaluation import partition
+from jebm_core.evaluation import listing, partition
 from jebm_core.evaluation.partition import (
     PartitionAudit,
     audit_partition,
@@ -111,7 +111,7 @@ EXACT = [
 def test_listing_is_the_sum_over_everything(space, head, monkeypatch):
     m, c = model(space, head), context(7)
     monkeypatch.setattr(partition, "_ROWS", 3)
-    monkeypatch.setattr(partition, "_points_at_once", lambda p: 17)  # no divisor of any size here
+    monkeypatch.setattr(listing, "_points_at_once", lambda p: 17)  # no divisor of any size here
     audit = audit_partition(m, c, method="exact")
     assert (audit.method, audit.exact, audit.num_draws) == ("listing", True, 0)
     torch.testing.assert_close(audit.audited, brute(m, c), atol=1e-5, rtol=0)
@@ -274,7 +274,8 @@ def test_seeds_decide_the_draws():
 @pytest.mark.parametrize(("method", "head"), [("exact", PAIRS), ("ais", PAIRS), ("importance", PAIRS), ("auto", None)])
 def test_progress_rises_to_one_and_stopping_is_heard(method, head, monkeypatch):
     monkeypatch.setattr(partition, "_ROWS", 2)
-    monkeypatch.setattr(partition, "_ELEMENTS", 1000)
+    monkeypatch.setattr(partition, "ELEMENTS", 1000)
+    monkeypatch.setattr(listing, "ELEMENTS", 1000)
     m, c = model(SUBSETS, head), context(5)
     told: list[float] = []
     run = partial(audit_partition, m, c, method=method, chains=8, temperatures=4, num_samples=50)

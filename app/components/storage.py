@@ -1,16 +1,24 @@
-"""The data sets and runs that outlive a page, and tables read once for everybody."""
+"""The data sets and runs that outlive a page, and what is read from them once for everybody."""
 
 import hashlib
+import json
+import threading
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
 from app.components import place
-from jebm_core.runs.records import RunView
+from app.text import marked
+from jebm_core.errors import UserError
+from jebm_core.runs.records import RunSpec, RunView
 from jebm_core.runs.store import RunStore
-from jebm_core.tables import Examples, Roles, Table, read_examples, read_table
+from jebm_core.tables import Examples, OutputSchema, Roles, Table, read_examples, read_table
 
 MAX_BYTES = 1_000_000_000
+DAMAGED = marked("This run's {what} can't be read ({file}). Start the run again with the same settings to write it anew.")
+_STARTING = threading.Lock()
 
 
 def store() -> RunStore:
@@ -24,6 +32,61 @@ def recent_runs(limit: int = 8) -> tuple[RunView, ...]:
     if any(not run.state.ended for run in runs):
         store().ensure_runner()
     return runs
+
+
+def start_run(spec: RunSpec) -> str:
+    """Start a run and return its name. A second click finds the run of the first one instead of starting another.
+
+    Raises:
+        UserError: the run can't be written or started.
+    """
+    with _STARTING:
+        for run in store().list_runs():
+            if not run.state.ended and run.spec.to_json() == spec.to_json():
+                return run.id
+        return store().submit(spec)
+
+
+def queue_position(view: RunView) -> int:
+    """Return how many runs come before a waiting one."""
+    return sum(not run.state.ended and run.created < view.created for run in store().list_runs())
+
+
+def evaluation_of(run_id: str) -> Mapping[str, Any]:
+    """Return the evaluation record of a finished run.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    file = store().folder(run_id).evaluation
+    return _json(str(file), _stamp(file, "evaluation"), marked("evaluation"))
+
+
+def model_record(run_id: str) -> Mapping[str, Any]:
+    """Return what the model of a finished run says of itself, without loading it.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    file = store().folder(run_id).model / "model.json"
+    return _json(str(file), _stamp(file, "model"), marked("model"))
+
+
+def schema_of(run_id: str) -> OutputSchema:
+    """Return the outputs of a finished run's model.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    try:
+        return OutputSchema.from_json(model_record(run_id)["schema"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise damaged("model", str(store().folder(run_id).model / "model.json")) from error
+
+
+def damaged(what: str, file: str) -> UserError:
+    """Return the error that says which file of a run can't be read and what to do."""
+    return UserError(DAMAGED, what=what, file=file)
 
 
 def keep_upload(content: bytes, name: str) -> None:
@@ -69,3 +132,21 @@ def open_examples(sha256: str, roles: Roles, _table: Table) -> Examples:
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _read(sha256: str, name: str, max_bytes: int, _content: bytes | None = None, _file: Path | None = None) -> Table:
     return read_table(_file or name, content=_content, max_bytes=max_bytes)
+
+
+def _stamp(file: Path, what: str) -> int:
+    try:
+        return file.stat().st_mtime_ns
+    except OSError as error:
+        raise damaged(what, str(file)) from error
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _json(file: str, stamp: int, what: str) -> Mapping[str, Any]:
+    try:
+        record = json.loads(Path(file).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise damaged(what, file) from error
+    if not isinstance(record, dict):
+        raise damaged(what, file)
+    return record

@@ -19,6 +19,7 @@ is imported inside the commands, so that help is there at once.
 
 import sys
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
@@ -32,6 +33,8 @@ from jebm_core.cli.score import predict, sample, score
 from jebm_core.cli.serve import app as dashboard
 
 INTERRUPTED = 130
+
+_SHORT = {(): ["--help"], ("runs",): ["runs", "list"]}  # what is meant where nothing is said
 
 app = typer.Typer(
     name="jebm",
@@ -49,22 +52,24 @@ app.command()(demo)
 app.command()(doctor)
 
 
-@app.callback(invoke_without_command=True)
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"jebm {version('jebm')}")
+        raise typer.Exit()
+
+
+@app.callback()
 def _front(
-    context: typer.Context,
-    version: bool = typer.Option(False, "--version", help="Show the version and leave."),
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and leave.")
+    ] = False,
 ) -> None:
     """How likely is each combination, and may the number be trusted? Fit, audit and use joint models of combinations.
 
     Example: jebm fit orders.csv --out model, then jebm score model new.csv --out scores.csv
     """
-    if version:
-        from importlib.metadata import version as version_of
-
-        typer.echo(f"jebm {version_of('jebm')}")
-        raise typer.Exit()
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -80,6 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     2
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
+    given = _SHORT.get(tuple(given), given)
     try:
         code = typer.main.get_command(app).main(args=spread(given), prog_name="jebm", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):

@@ -26,7 +26,11 @@ _NAMES = {
 
 
 def evaluate(
-    model: ModelArgument, table: TableArgument, device: DeviceOption = "auto", json: JsonOption = None
+    model: ModelArgument,
+    table: TableArgument,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    json: JsonOption = None,
 ) -> None:
     """Judge a model on a labelled table.
 
@@ -43,8 +47,9 @@ def evaluate(
     from jebm_core.evaluation import evaluate as evaluate_examples
 
     with progress("evaluate") as report:
-        report(f"evaluating {len(examples.keep)} rows", None)
-        record = evaluate_examples(fitted, examples).to_json()
+        record = evaluate_examples(
+            fitted, examples, seed=seed, on_progress=lambda share: report(f"evaluating {len(examples.keep)} rows", share)
+        ).to_json()
     write_json(json, record)
     show(_evaluation_lines(record), json)
 

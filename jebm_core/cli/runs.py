@@ -19,16 +19,16 @@ RunsArgument = Annotated[list[str], typer.Argument(metavar="RUN…", help="The r
 runs = typer.Typer(rich_markup_mode=None)
 
 
-@runs.callback(invoke_without_command=True)
-def _runs(context: typer.Context) -> None:
+@runs.callback()
+def _runs() -> None:
     """List, show, cancel or delete runs.
 
     They are in the home folder of jebm: JEBM_HOME where it is set, else the system's place for a person's data.
 
+    Without a command it lists them.
+
     Example: jebm runs list
     """
-    if context.invoked_subcommand is None:
-        list_runs()
 
 
 @runs.command("list")

@@ -109,7 +109,7 @@ class Calibration:
     pit_clipped: int
 
 
-def wilson_interval(successes: float, trials: int) -> tuple[float, float]:
+def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
     """Wilson's 95 % interval of a share; (0, 1) without a trial.
 
     >>> low, high = wilson_interval(0, 20)
@@ -172,7 +172,7 @@ def reliability(
     bins = []
     for n, p, hits in zip(counts.sum(0), stated.sum(0), true.sum(0), strict=True):
         if n and keep_bins:
-            bins.append(Bin(int(n), float(p / n), float(hits / n), *wilson_interval(float(hits), int(n))))
+            bins.append(Bin(int(n), float(p / n), float(hits / n), *wilson_interval(int(hits), int(n))))
     low, high = max(0.0, min(float(low), ece)), max(float(high), ece)
     return Reliability(int(flat.size), ece, low, high, chance, tuple(bins))
 

@@ -21,19 +21,19 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from scipy import stats
 from torch import Tensor
 
 from jebm_core.divergences import KL
 from jebm_core.errors import Cancelled, SpecError
 from jebm_core.evaluation.annealing import anneal, elements_per_row
+from jebm_core.evaluation.listing import ELEMENTS, listed_log_partition, listed_multiplier
 from jebm_core.evaluation.psis import RELIABLE_K, WeightedEstimate, estimate_from_weights
-from jebm_core.interactions import QuadraticInteraction
 from jebm_core.losses import score_draws
 from jebm_core.model import AnchoredBase, ConditionalModel, Context, JointModel, MeanFieldBase
 from jebm_core.proposals import AnchoredProposal, MeanFieldProposal, Proposal, TiltProposal
-from jebm_core.spaces import MAX_LISTING, OutputSpace, Rankings
+from jebm_core.spaces import MAX_LISTING, Rankings
 
 TRUSTED_ERROR = 0.1
 """Nats. e^0.1: probabilities are about ten per cent off, less than two trained models differ by."""
@@ -46,9 +46,7 @@ MIN_EFFECTIVE_DRAWS = 8.0
 MAX_LISTING_WORK = 2_000_000_000
 """rows · |𝒴| · statistics up to which ``auto`` lists: seconds on one core for pairs, minutes for a set network."""
 
-_ELEMENTS = 2**23  # numbers in a temporary tensor
 _ROWS = 256  # contexts at a time, so that k × k numbers for each fit in memory
-_HALVINGS = 50  # of the interval of a multiplier: 1e-15 of its width
 _VERDICTS = ("trusted", "caution", "do not trust")
 
 Method = Literal["auto", "exact", "ais", "importance"]
@@ -241,11 +239,11 @@ def audit_partition(
             case "listing":
                 estimate = _exactly(_in_rows(model, context, _ROWS, monitor, listed_log_partition))
             case "listing (multiplier)":
-                rows = max(1, min(_ROWS, 2 * _ELEMENTS // model.space.cardinality()))
+                rows = max(1, min(_ROWS, 2 * ELEMENTS // model.space.cardinality()))
                 estimate = _exactly(_in_rows(model, context, rows, monitor, listed_multiplier))
             case "annealing":
                 each = elements_per_row(p, num_chains=chains, temperatures=temperatures)
-                rows = max(1, 4 * _ELEMENTS // each)
+                rows = max(1, 4 * ELEMENTS // each)
 
                 def annealed(q: ConditionalModel, part: Monitor) -> Tensor:
                     log_w = anneal(
@@ -257,7 +255,7 @@ def audit_partition(
             case _:
                 way = proposal or _strongest_proposal(model, p)
                 anchors = len(way.anchors) if isinstance(way, AnchoredProposal) else 0
-                rows = max(1, _ELEMENTS // (num_samples * max(model.space.num_statistics, anchors)))
+                rows = max(1, ELEMENTS // (num_samples * max(model.space.num_statistics, anchors)))
 
                 def weighted(q: ConditionalModel, part: Monitor) -> Tensor:
                     result = importance_log_partition(q, way, num_samples, generator=generator)
@@ -274,47 +272,6 @@ def audit_partition(
     exact = chosen not in ("annealing", "importance")
     draws = 0 if exact else chains if chosen == "annealing" else num_samples
     return PartitionAudit(learned, audited, low, high, share, k, chosen, exact, bound, draws)
-
-
-def listed_log_partition(p: ConditionalModel, monitor: Callable[[float], None] | None = None) -> Float[Tensor, " row"]:
-    """log Σ_y q(y|x) e^{g(x,y)} over every combination, by a running log-sum-exp in float64.
-
-    Cost O(rows · |𝒴| · statistics) for linear and low-rank scores, statistics² for full pairs; memory bounded for any
-    size.
-    """
-    total = torch.full_like(p.scores.theta[:, 0], -math.inf, dtype=torch.float64)
-    size = p.space.cardinality()
-    for start, points in _combinations(p.space, _points_at_once(p), p.scores.theta.device):
-        log_w = p.reference.log_prob_of(points) + p.affinity_of(points)
-        total = torch.logaddexp(total, log_w.double().logsumexp(0))
-        if monitor is not None:
-            monitor(min(1.0, (start + len(points)) / size))
-    return total
-
-
-def listed_multiplier(p: ConditionalModel, monitor: Callable[[float], None] | None = None) -> Float[Tensor, " row"]:
-    """τ with Σ_y q(y|x) (f*)′(g(x,y) − τ) = 1, by bisection over every combination, in float64.
-
-    For KL it is log Z_q(x). (f*)′(0) = 1 and (f*)′ increases, so that the total is at most 1 at τ = max g and at least
-    1 at τ = min g; τ is also at least max g less the upper end of the domain of f*. Cost: 50 passes over rows · |𝒴|
-    numbers, which are all kept.
-    """
-    f = p.divergence
-    parts = [
-        (p.reference.log_prob_of(points).double(), p.affinity_of(points).double())
-        for _, points in _combinations(p.space, _points_at_once(p), p.scores.theta.device)
-    ]
-    log_q, g = torch.cat([a for a, _ in parts]), torch.cat([b.expand_as(a) for a, b in parts])
-    possible = log_q > -math.inf
-    high = torch.where(possible, g, -math.inf).amax(0)
-    low = torch.maximum(torch.where(possible, g, math.inf).amin(0), high - f.upper)
-    for step in range(_HALVINGS):
-        middle = (low + high) / 2
-        too_much = (log_q + f.log_density_ratio(g - middle)).logsumexp(0) > 0
-        low, high = torch.where(too_much, middle, low), torch.where(too_much, high, middle)
-        if monitor is not None:
-            monitor((step + 1) / _HALVINGS)
-    return (low + high) / 2
 
 
 def importance_log_partition(
@@ -398,30 +355,6 @@ def _in_rows(
         part = monitor.part(start / n, min(1.0, (start + rows) / n))
         parts.append(compute(model.unnormalised(context.rows(slice(start, start + rows))), part))
     return torch.cat(parts, -1)
-
-
-def _combinations(
-    space: OutputSpace, points_at_once: int, device: torch.device
-) -> Iterator[tuple[int, Int64[Tensor, "point item"]]]:
-    """(how many came before, some combinations) until each has come once, in the order of ``space.listing()``."""
-    size = space.cardinality()
-    if not space.factorises:
-        points = space.listing(device)
-        for start in range(0, size, points_at_once):
-            yield start, points[start : start + points_at_once]
-        return
-    sizes = torch.tensor(space.options_per_item(), device=device)
-    strides = torch.cat([sizes.new_ones(1), sizes[:-1].cumprod(0)])
-    for start in range(0, size, points_at_once):
-        index = torch.arange(start, min(size, start + points_at_once), device=device)
-        yield start, index.unsqueeze(-1) // strides % sizes
-
-
-def _points_at_once(p: ConditionalModel) -> int:
-    """How many combinations keep pairs of statistics, and the hidden layer of a network a row, within memory."""
-    h = p.scores.interaction
-    hidden = 1 if h is None or isinstance(h, QuadraticInteraction) else 64
-    return max(64, _ELEMENTS // max(p.space.num_statistics**2, p.scores.theta.shape[0] * hidden))
 
 
 def _exactly(value: Float[Tensor, " row"]) -> WeightedEstimate:

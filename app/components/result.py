@@ -1,0 +1,184 @@
+"""The run that is open on a result page, in every state it may be in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from app.components import place
+from app.components.answer import Action, answer_line
+from app.components.empty import empty_state
+from app.components.language import _, sentence
+from app.components.plain import escape
+from app.components.problem import problem
+from app.components.run_list import run_title, state_badge
+from app.components.storage import damaged, evaluation_of, model_record, schema_of, store
+from app.components.verdict import Verdict
+from app.samples import labels_of
+from app.text.numbers import count, moment
+from app.words import Marks, OutputWords
+from jebm_core.errors import UserError
+from jebm_core.report import Answer
+from jebm_core.runs.records import RunView, State
+from jebm_core.tables import OutputSchema
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run with its numbers."""
+
+    view: RunView
+    evaluation: Mapping[str, Any]
+    schema: OutputSchema
+
+    @property
+    def words(self) -> OutputWords:
+        """Names of the outputs, in the language of this session."""
+        return output_words(self.view, self.schema)
+
+    @property
+    def has_held_out(self) -> bool:
+        """Whether any row was kept out of training."""
+        return bool(self.evaluation.get("held_out"))
+
+
+def output_words(view: RunView, schema: OutputSchema) -> OutputWords:
+    """Return the names of a run's outputs, in the language of this session."""
+    marks = Marks(
+        above=_("“{first}” above “{second}”"),
+        first=_("“{item}” in first place"),
+        empty=_("none of them"),
+        present=_("present"),
+        absent=_("absent"),
+        place=_("place {place}"),
+    )
+    return OutputWords(schema, labels_of(view.spec.dataset_name, place.language()), marks)
+
+
+def open_run() -> RunView | None:
+    """Return the run in the URL, or nothing where none is open; queued runs get a runner.
+
+    Raises:
+        UserError: there is no such run.
+    """
+    run_id = place.get("run")
+    if run_id is None:
+        return None
+    view = store().run(run_id)
+    if not view.state.ended:
+        store().ensure_runner()
+    return view
+
+
+def open_result(what: str, why: str, icon: str) -> Result | None:
+    """Return the finished run that is open, or draw why there is none: no run, unknown, under way, failed, damaged.
+
+    Args:
+        what: title of the page's empty state.
+        why: what a finished run would bring.
+        icon: of the empty state.
+    """
+    try:
+        view = open_run()
+    except UserError as error:
+        unknown_run(error)
+        return None
+    if view is None:
+        empty_state(what, why, _("Go to training"), "views/train.py", icon=icon)
+        return None
+    run_line(view)
+    if view.state is not State.SUCCEEDED:
+        _unfinished(view)
+        return None
+    try:
+        result = load_result(view)
+    except UserError as error:
+        problem(error, title=_("The numbers of this run can't be read"))
+        _to_training(_("Go to training"))
+        return None
+    return result
+
+
+def load_result(view: RunView) -> Result:
+    """Return the numbers of a finished run, checked for what every page needs.
+
+    Raises:
+        UserError: a file of the run is missing or damaged.
+    """
+    evaluation = evaluation_of(view.id)
+    parts = [evaluation.get(name) for name in ("held_out", "train")]
+    whole = all(part is None or (isinstance(part, dict) and _WANTED <= part.keys()) for part in parts)
+    if not whole or not any(parts):
+        raise damaged("evaluation", str(store().folder(view.id).evaluation))
+    return Result(view, evaluation, schema_of(view.id))
+
+
+_WANTED = {"n", "nll", "intervals", "differences", "calibration", "unseen", "log_partition", "log_partition_rows"}
+
+
+def draw_answer(answer: Answer, action: Action | None = None) -> bool:
+    """Draw an answer of the report in the language of the session; return whether its next step was taken."""
+    reasons = [sentence(reason) for reason in answer.reasons]
+    return answer_line(Verdict(answer.verdict), sentence(answer.sentence), reasons, action)
+
+
+def unknown_run(error: UserError) -> None:
+    """Draw that the link names a run that isn't here, with the way to those that are."""
+    problem(error, title=_("This run is not here"))
+    if st.button(_("See the runs that are here"), type="primary", key="leave_run"):
+        place.put(run=None)
+        st.switch_page("views/overview.py")
+
+
+def run_line(view: RunView) -> None:
+    """Draw which run is open, in one quiet line."""
+    when = moment(view.finished or view.created, place.language())
+    st.caption(_("Run “{title}” · {when}").format(title=escape(run_title(view)), when=when))
+
+
+def group_name(group: str) -> str:
+    """Return what a group of rows is called."""
+    return _("Held-out cases") if group == "held_out" else _("Training cases")
+
+
+def provenance(result: Result) -> None:
+    """Draw, folded, what is needed to do the run again."""
+    found, split = result.evaluation.get("provenance") or {}, result.evaluation.get("split") or {}
+    lang = place.language()
+    versions = ", ".join(f"{name} {number}" for name, number in (found.get("versions") or {}).items())
+    with st.expander(_("Where these numbers come from"), icon=":material/history:", key="provenance"):
+        lines = [
+            _("Data: {name}, SHA-256 {digest}").format(
+                name=escape(result.view.spec.dataset_name), digest=result.view.spec.dataset[:16]
+            ),
+            _("Rows: {train} for training, {held} held out").format(
+                train=count(split.get("train_rows") or 0, lang), held=count(split.get("held_out_rows") or 0, lang)
+            ),
+            _("Seed: {seed}").format(seed=result.view.spec.seed),
+            _("Device: {device}").format(device=escape(str(found.get("device", "–")))),
+            _("Versions: {versions}").format(versions=escape(versions)),
+        ]
+        st.markdown("\n".join(f"- {line}" for line in lines))
+        if place.is_expert():
+            st.json({"settings": found.get("settings"), "model": model_record(result.view.id).get("summary")}, expanded=1)
+
+
+def _unfinished(view: RunView) -> None:
+    with st.container(border=True, key="unfinished", gap="medium"):
+        state_badge(view.state)
+        words = {
+            State.QUEUED: _("This run is waiting for its turn. Its results appear here when it has finished."),
+            State.RUNNING: _("This run is still training. Its results appear here when it has finished."),
+            State.FAILED: _("This run failed, so there are no results."),
+            State.CANCELLED: _("This run was cancelled, so there are no results."),
+        }
+        st.markdown(words[view.state])
+        if view.message is not None and view.state is State.FAILED:
+            st.caption(escape(sentence(view.message)))
+        _to_training(_("See its progress") if not view.state.ended else _("See what can be done"))
+
+
+def _to_training(label: str) -> None:
+    if st.button(label, type="primary", key="to_training"):
+        st.switch_page("views/train.py")

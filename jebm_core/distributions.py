@@ -1,0 +1,200 @@
+"""What a reference returns for a batch of contexts: distributions that sample, score and *tilt*.
+
+For a linear energy θ,
+
+    A_q(θ) = log E_{y∼q} exp⟨θ, φ(y)⟩,      q_θ(y) = q(y) exp(⟨θ, φ(y)⟩ − A_q(θ)),
+
+both exactly. A tilted reference is again a `ReferenceDistribution`.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import final
+
+import torch
+from jaxtyping import Float, Int64, Integer
+from torch import Tensor
+
+from jebm_core.interactions import linear_energy
+from jebm_core.spaces import OutputSpace
+
+
+class ReferenceDistribution(ABC):
+    """q(·|x) for a batch of contexts. Every log is in nats."""
+
+    space: OutputSpace
+
+    @abstractmethod
+    def log_prob(self, y: Integer[Tensor, "*sample batch item"]) -> Float[Tensor, "*sample batch"]:
+        """log q(y|x); −inf outside the support."""
+
+    @abstractmethod
+    def log_prob_of(self, points: Integer[Tensor, "point item"]) -> Float[Tensor, "point batch"]:
+        """log q of the same points in every context."""
+
+    @abstractmethod
+    def sample(
+        self, num_samples: int, *, generator: torch.Generator | None = None
+    ) -> Integer[Tensor, "sample batch item"]:
+        """i.i.d. draws."""
+
+    @abstractmethod
+    def log_normalizer(self, theta: Float[Tensor, "batch statistic"]) -> Float[Tensor, " batch"]:
+        """A_q(θ), differentiable."""
+
+    @abstractmethod
+    def tilt(self, theta: Float[Tensor, "batch statistic"]) -> "ReferenceDistribution":
+        """q_θ."""
+
+    @abstractmethod
+    def marginals(self) -> Float[Tensor, "batch statistic"]:
+        """E_q[φ(y)]."""
+
+    @abstractmethod
+    def is_product(self) -> bool:
+        """Whether items are independent under q and under each of its tilts, so that E[h] of a quadratic h is closed-form."""
+
+
+@final
+class LinearDistribution(ReferenceDistribution):
+    """q(y) = exp(⟨η, φ(y)⟩ − A(η)): uniform for η = 0, independent items for a space that factorises.
+
+    >>> from jebm_core.spaces import Subsets
+    >>> q = LinearDistribution(Subsets(("a", "b")), torch.zeros(1, 2))
+    >>> q.log_prob(torch.tensor([[1, 0]])).exp().item()
+    0.25
+    """
+
+    def __init__(self, space: OutputSpace, eta: Float[Tensor, "batch statistic"]) -> None:
+        self.space = space
+        self.eta = eta
+        self._log_partition: Tensor | None = None
+
+    @property
+    def log_partition(self) -> Float[Tensor, " batch"]:
+        if self._log_partition is None:
+            self._log_partition = self.space.linear_log_partition(self.eta)
+        return self._log_partition
+
+    def log_prob(self, y: Integer[Tensor, "*sample batch item"]) -> Float[Tensor, "*sample batch"]:
+        phi = self.space.statistics(y)
+        if phi.ndim == 3:
+            return linear_energy(phi, self.eta) - self.log_partition
+        return (phi * self.eta).sum(-1) - self.log_partition
+
+    def log_prob_of(self, points: Integer[Tensor, "point item"]) -> Float[Tensor, "point batch"]:
+        return self.space.statistics(points) @ self.eta.T - self.log_partition
+
+    def sample(
+        self, num_samples: int, *, generator: torch.Generator | None = None
+    ) -> Integer[Tensor, "sample batch item"]:
+        return self.space.linear_sample(self.eta.detach(), num_samples, generator=generator)
+
+    def log_normalizer(self, theta: Float[Tensor, "batch statistic"]) -> Float[Tensor, " batch"]:
+        return self.space.linear_log_partition(self.eta + theta) - self.log_partition
+
+    def tilt(self, theta: Float[Tensor, "batch statistic"]) -> "LinearDistribution":
+        return LinearDistribution(self.space, self.eta + theta)
+
+    def marginals(self) -> Float[Tensor, "batch statistic"]:
+        return self.space.linear_marginals(self.eta)
+
+    def is_product(self) -> bool:
+        return self.space.factorises
+
+
+@final
+class PointsDistribution(ReferenceDistribution):
+    """Weights on a table of distinct points, the same table in every context; nothing outside it."""
+
+    def __init__(
+        self, space: OutputSpace, points: Integer[Tensor, "point item"], log_weights: Float[Tensor, "batch point"]
+    ) -> None:
+        self.space = space
+        self.points = points
+        self.log_weights = log_weights.log_softmax(-1)
+        self._statistics = space.statistics(points)
+        self._keys, self._order = space.key(points).sort()
+
+    def log_prob(self, y: Integer[Tensor, "*sample batch item"]) -> Float[Tensor, "*sample batch"]:
+        keys = self.space.key(y)
+        slot = torch.searchsorted(self._keys, keys).clamp_max(len(self._keys) - 1)
+        point = self._order[slot]
+        rows = torch.arange(self.log_weights.shape[0], device=y.device).expand(point.shape)
+        return torch.where(self._keys[slot] == keys, self.log_weights[rows, point], -math.inf)
+
+    def log_prob_of(self, points: Integer[Tensor, "point item"]) -> Float[Tensor, "point batch"]:
+        return self.log_prob(points.unsqueeze(1).expand(-1, self.log_weights.shape[0], -1))
+
+    def sample(
+        self, num_samples: int, *, generator: torch.Generator | None = None
+    ) -> Integer[Tensor, "sample batch item"]:
+        return self.points[sample_categorical(self.log_weights, num_samples, generator=generator)]
+
+    def log_normalizer(self, theta: Float[Tensor, "batch statistic"]) -> Float[Tensor, " batch"]:
+        return (self.log_weights + theta @ self._statistics.T).logsumexp(-1)
+
+    def tilt(self, theta: Float[Tensor, "batch statistic"]) -> "PointsDistribution":
+        return PointsDistribution(self.space, self.points, self.log_weights + theta @ self._statistics.T)
+
+    def marginals(self) -> Float[Tensor, "batch statistic"]:
+        return self.log_weights.exp() @ self._statistics
+
+    def is_product(self) -> bool:
+        return False
+
+
+@final
+class MixtureDistribution(ReferenceDistribution):
+    """Σ_m α_m q_m. Its tilt is the mixture of the tilts with weights ∝ α_m exp A_{q_m}(θ)."""
+
+    def __init__(
+        self, components: Sequence[ReferenceDistribution], log_weights: Float[Tensor, "batch component"]
+    ) -> None:
+        self.space = components[0].space
+        self.components = tuple(components)
+        self.log_weights = log_weights.log_softmax(-1)
+
+    def log_prob(self, y: Integer[Tensor, "*sample batch item"]) -> Float[Tensor, "*sample batch"]:
+        parts = torch.stack([c.log_prob(y) for c in self.components], -1)
+        return (parts + self.log_weights).logsumexp(-1)
+
+    def log_prob_of(self, points: Integer[Tensor, "point item"]) -> Float[Tensor, "point batch"]:
+        parts = torch.stack([c.log_prob_of(points) for c in self.components], -1)
+        return (parts + self.log_weights).logsumexp(-1)
+
+    def sample(
+        self, num_samples: int, *, generator: torch.Generator | None = None
+    ) -> Integer[Tensor, "sample batch item"]:
+        choice = sample_categorical(self.log_weights, num_samples, generator=generator).unsqueeze(-1)
+        y = self.components[0].sample(num_samples, generator=generator)
+        for m, component in enumerate(self.components[1:], 1):
+            y = torch.where(choice == m, component.sample(num_samples, generator=generator), y)
+        return y
+
+    def log_normalizer(self, theta: Float[Tensor, "batch statistic"]) -> Float[Tensor, " batch"]:
+        return self._tilted_weights(theta).logsumexp(-1)
+
+    def tilt(self, theta: Float[Tensor, "batch statistic"]) -> "MixtureDistribution":
+        return MixtureDistribution([c.tilt(theta) for c in self.components], self._tilted_weights(theta))
+
+    def marginals(self) -> Float[Tensor, "batch statistic"]:
+        parts = torch.stack([c.marginals() for c in self.components], -1)
+        return (parts * self.log_weights.exp().unsqueeze(-2)).sum(-1)
+
+    def is_product(self) -> bool:
+        return False
+
+    def _tilted_weights(self, theta: Tensor) -> Tensor:
+        return self.log_weights + torch.stack([c.log_normalizer(theta) for c in self.components], -1)
+
+
+def sample_categorical(
+    log_weights: Float[Tensor, "batch option"], num_samples: int, *, generator: torch.Generator | None = None
+) -> Int64[Tensor, "sample batch"]:
+    """Indices drawn in proportion to exp(log_weights), by inverting the cumulative distribution; no host synchronisation."""
+    cumulative = log_weights.detach().softmax(-1).cumsum(-1)
+    uniform = torch.rand((log_weights.shape[0], num_samples), device=log_weights.device, generator=generator)
+    index = torch.searchsorted(cumulative, (uniform * cumulative[:, -1:]).contiguous(), right=True)
+    return index.clamp_max(log_weights.shape[1] - 1).T

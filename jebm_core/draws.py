@@ -1,0 +1,62 @@
+"""Weighted combinations that stand for p(·|x): what predictions, marginals and samples are computed from."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Integer
+from torch import Tensor
+
+from jebm_core.losses import score_draws
+from jebm_core.model import ConditionalModel
+from jebm_core.proposals import Proposal
+from jebm_core.spaces import OutputSpace
+
+
+class WeightedDraws(NamedTuple):
+    """Combinations with normalised weights: Σ_m exp(log_weight) = 1 for every row.
+
+    ``effective`` is the effective sample size (the number of combinations where all are listed).
+    """
+
+    y: Integer[Tensor, "draw batch item"]
+    log_weight: Float[Tensor, "draw batch"]
+    effective: Float[Tensor, " batch"]
+    listed: bool
+
+
+def draw_weighted(
+    p: ConditionalModel, proposal: Proposal, num_samples: int, generator: torch.Generator | None
+) -> WeightedDraws:
+    """Draws and listed points of a proposal as one set with normalised weights (f-divergences other than KL included)."""
+    scored = score_draws(p, proposal.draw(p, num_samples, generator=generator))
+    draws = scored.draws
+    if p.divergence.name == "kl":
+        own, shared = draws.log_weight + scored.affinity, draws.points_log_weight + scored.points_affinity
+    else:
+        tau = p.log_partition
+        own = draws.log_weight + p.divergence.log_density_ratio(scored.affinity - tau)
+        shared = draws.points_log_weight + p.divergence.log_density_ratio(scored.points_affinity - tau)
+    log_weight = torch.cat([shared, own])
+    total = log_weight.logsumexp(0)
+    y = draws.y
+    if draws.points.shape[0]:
+        points = draws.points.unsqueeze(1).expand(-1, log_weight.shape[1], -1)
+        y = torch.cat([points, y]) if y.shape[0] else points
+    relative = torch.exp(own - total + math.log(max(1, own.shape[0])))
+    noise = relative.var(0, correction=0) if own.shape[0] else torch.zeros_like(total)
+    effective = (own.shape[0] or draws.points.shape[0]) / (1 + noise)
+    return WeightedDraws(y, log_weight - total, effective, listed=own.shape[0] == 0)
+
+
+def merged_log_weight(space: OutputSpace, draws: WeightedDraws) -> Tensor:
+    """Total log weight of each draw's combination: repeats count together."""
+    if draws.listed:
+        return draws.log_weight
+    same = space.key(draws.y)
+    order = same.argsort(0, stable=True)
+    keys, weight = same.gather(0, order), draws.log_weight.gather(0, order).exp()
+    starts = torch.cat([torch.ones_like(keys[:1], dtype=torch.bool), keys[1:] != keys[:-1]])
+    group = starts.long().cumsum(0) - 1
+    sums = torch.zeros_like(weight).scatter_add(0, group, weight).gather(0, group)
+    return torch.empty_like(sums).scatter(0, order, sums).log()
