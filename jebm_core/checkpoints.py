@@ -53,7 +53,7 @@ def restore_checkpoint(folder: Path, trainer: Trainer, fingerprint: str) -> dict
         tensors = load_file(path, device=str(trainer.train.y.device))
     except (SafetensorError, KeyError, ValueError, OSError):
         return None
-    if header["fingerprint"] != fingerprint:
+    if header.get("fingerprint") != fingerprint:
         return None
     trainer.model.load_state_dict(_under(tensors, "model."))
     saved = trainer.optimizer.state_dict()

@@ -54,7 +54,7 @@ def merged_log_weight(space: OutputSpace, draws: WeightedDraws) -> Tensor:
     if draws.listed:
         return draws.log_weight
     same = space.key(draws.y)
-    order = same.argsort(0, stable=True)
+    order = same.argsort(dim=0, stable=True)
     keys, weight = same.gather(0, order), draws.log_weight.gather(0, order).exp()
     starts = torch.cat([torch.ones_like(keys[:1], dtype=torch.bool), keys[1:] != keys[:-1]])
     group = starts.long().cumsum(0) - 1

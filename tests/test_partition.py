@@ -125,7 +125,7 @@ def test_listing_is_the_sum_over_everything(space, head, monkeypatch):
 def test_chunks_list_every_combination_once_in_order(sizes, at_once):
     space = Configurations([str(i) for i in range(len(sizes))], [[str(j) for j in range(n)] for n in sizes])
     for s in (space, Subsets([str(i) for i in range(len(sizes))])):
-        chunks = list(partition._combinations(s, at_once, torch.device("cpu")))
+        chunks = list(listing._combinations(s, at_once, torch.device("cpu")))
         assert torch.equal(torch.cat([points for _, points in chunks]), s.listing())
         assert [start for start, _ in chunks] == list(range(0, s.cardinality(), at_once))
 

@@ -4,14 +4,15 @@ A page, a report and a test draw the same figure from the same numbers. No figur
 points: it says in ``layout.meta`` how many it shows of how many.
 """
 
-from app.charts.calibration import ReliabilitySeries, reliability
+from app.charts.calibration import CoverageLevels, ReliabilitySeries, coverage, reliability, transform_histogram
 from app.charts.combinations import (
     Ladder,
     co_occurrence,
     combination_frequency,
     probability_ladder,
 )
-from app.charts.partition import AuditedGroup, error_histogram, learned_against_audited
+from app.charts.intervals import compared
+from app.charts.partition import AuditedGroup, error_histogram, estimated_against_true, learned_against_audited
 from app.charts.style import COLOURS, FONT, POINT_LIMIT
 from app.charts.training import TrainingHistory, TrainingLabels, training_curves
 
@@ -20,15 +21,20 @@ __all__ = [
     "FONT",
     "POINT_LIMIT",
     "AuditedGroup",
+    "CoverageLevels",
     "Ladder",
     "ReliabilitySeries",
     "TrainingHistory",
     "TrainingLabels",
     "co_occurrence",
     "combination_frequency",
+    "compared",
+    "coverage",
     "error_histogram",
+    "estimated_against_true",
     "learned_against_audited",
     "probability_ladder",
     "reliability",
     "training_curves",
+    "transform_histogram",
 ]

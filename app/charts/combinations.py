@@ -11,14 +11,18 @@ from app.charts.style import COLOURS, DIVERGING, POINT_LIMIT, QUIET, SYMBOLS, bl
 
 @dataclass(frozen=True)
 class Ladder:
-    """Untried combinations, likeliest first: probability with bounds, parts changed from the nearest tried one."""
+    """Untried combinations, likeliest first: probability with bounds, parts changed from the nearest tried one.
+
+    Names are short and all different; ``detail`` is what a pointer on a rung shows.
+    """
 
     name: Sequence[str]
     probability: Sequence[float]
     low: Sequence[float]
     high: Sequence[float]
     distance: Sequence[int]
-    truth: Sequence[float] | None = None
+    truth: Sequence[float | None] | None = None
+    detail: Sequence[str] | None = None
 
 
 def probability_ladder(
@@ -35,6 +39,8 @@ def probability_ladder(
         base_rate: a random valid combination's probability, drawn as a line.
     """
     limit = min(len(ladder.name), 60)
+    # Rungs that all lie near one another are told apart only on an axis that begins near them.
+    from_zero = not limit or min(ladder.low[:limit]) < 0.5 * max(ladder.high[:limit])
     figure = blank(title, height=140 + 26 * limit)
     rungs = list(ladder.name[:limit])
     for style, steps in enumerate(sorted(set(ladder.distance[:limit]))):
@@ -55,6 +61,8 @@ def probability_ladder(
             name=distance.format(distance=steps),
             mode="markers",
             marker={"color": COLOURS[look], "symbol": SYMBOLS[look], "size": 9},
+            customdata=[(ladder.detail or ladder.name)[i] for i in rows],
+            hovertemplate="%{customdata}<br>%{x:.3~p}<extra></extra>",
         )
     if ladder.truth is not None:
         figure.add_scatter(
@@ -66,7 +74,7 @@ def probability_ladder(
         )
     if base_rate is not None:
         figure.add_vline(x=base_rate, line={"color": QUIET, "dash": "dot"})
-    figure.update_xaxes(title_text=probability, tickformat=".3~p", rangemode="tozero")
+    figure.update_xaxes(title_text=probability, tickformat=".3~p", rangemode="tozero" if from_zero else "normal")
     figure.update_yaxes(categoryorder="array", categoryarray=rungs[::-1])
     return note_points(figure, limit, len(ladder.name))
 

@@ -80,3 +80,44 @@ def error_histogram(groups: Sequence[AuditedGroup], *, title: str, error: str, c
     figure.update_xaxes(title_text=error)
     figure.update_yaxes(title_text=cases, tickformat=".0%", rangemode="tozero")
     return note_points(figure, 31 * len(groups), 31 * len(groups))
+
+
+def estimated_against_true(
+    true: Sequence[float],
+    estimated: Sequence[float],
+    low: Sequence[float],
+    high: Sequence[float],
+    *,
+    title: str,
+    truth: str,
+    estimate: str,
+    agreement: str,
+) -> go.Figure:
+    """Return a scatter of estimated over true log-probabilities, bars for the estimate's interval."""
+    figure = blank(title, height=440)
+    keep = thinned(len(true), POINT_LIMIT)
+    x, y, lower, upper = (np.asarray(part, float)[keep] for part in (true, estimated, low, high))
+    figure.add_scatter(
+        x=x.tolist(),
+        y=y.tolist(),
+        error_y={
+            "type": "data",
+            "symmetric": False,
+            "array": np.maximum(upper - y, 0.0).tolist(),
+            "arrayminus": np.maximum(y - lower, 0.0).tolist(),
+            "thickness": 1,
+            "width": 0,
+            "color": COLOURS[0],
+        },
+        name=estimate,
+        mode="markers",
+        marker={"color": COLOURS[0], "symbol": SYMBOLS[0], "size": 7, "opacity": 0.75},
+    )
+    if len(keep):
+        ends = [float(min(x.min(), y.min())), float(max(x.max(), y.max()))]
+        figure.add_scatter(
+            x=ends, y=ends, name=agreement, mode="lines", line={"color": QUIET, "dash": "dot"}, hoverinfo="skip"
+        )
+    figure.update_xaxes(title_text=truth)
+    figure.update_yaxes(title_text=estimate)
+    return note_points(figure, len(keep), len(true))

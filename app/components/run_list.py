@@ -6,7 +6,8 @@ from app.components import place
 from app.components.language import _
 from app.components.plain import escape
 from app.components.verdict import Colour
-from app.text import marked
+from app.samples import samples
+from app.text import LANGUAGES, marked
 from app.text.numbers import moment
 from jebm_core.runs.records import RunView, State
 
@@ -25,13 +26,23 @@ def state_badge(state: State) -> None:
     st.badge(_(word), icon=icon, color=colour)  # pyright: ignore[reportArgumentType]
 
 
+def run_title(view: RunView) -> str:
+    """Return what a run is called: a sample project by its name in the language of this session."""
+    lang = place.language()
+    known = {sample.file: sample.title for sample in samples(lang)}
+    # A title that was given in another language is still the sample's own.
+    given = {sample.title for code in LANGUAGES for sample in samples(code)} | {""}
+    own = known.get(view.spec.dataset_name) if view.spec.title in given else None
+    return own or view.spec.title or view.spec.dataset_name
+
+
 def run_list(runs: tuple[RunView, ...]) -> None:
     """Draw one line a run; opening one puts it into the URL."""
     for run in runs:
         with st.container(border=True):
             name, state, when, step = st.columns([4, 1.5, 2, 1.2], vertical_alignment="center")
             with name:
-                st.markdown(f"**{escape(run.spec.title or run.spec.dataset_name)}**")
+                st.markdown(f"**{escape(run_title(run))}**")
             with state:
                 state_badge(run.state)
             with when:
@@ -39,4 +50,4 @@ def run_list(runs: tuple[RunView, ...]) -> None:
             with step:
                 if st.button(_("Open"), key=f"run_{run.id}", width="stretch"):
                     place.put(run=run.id, dataset=run.spec.dataset, roles=None)
-                    st.switch_page("views/train.py")
+                    st.switch_page("views/partition.py" if run.state is State.SUCCEEDED else "views/train.py")

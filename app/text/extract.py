@@ -1,5 +1,6 @@
 """Collect every sentence that a person can see, from the dashboard and from the errors and notes of ``jebm_core``."""
 
+import ast
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,8 @@ ROOT = FOLDER.parent.parent
 KEYWORDS = {
     **DEFAULT_KEYWORDS,
     **dict.fromkeys(
-        ("marked", "Message", "UserError", "TableError", "SpecError", "ModelFolderError", "TrainingStopped", "Note"),
+        ("marked", "Message", "UserError", "TableError", "SpecError", "ModelFolderError", "TrainingStopped", "Note",
+         "Sentence"),
         None,
     ),
 }
@@ -70,5 +72,20 @@ def _messages(root: Path) -> Iterator[tuple[str, str]]:
         found = extract_from_dir(root / package, method_map=[("**.py", "python")], keywords=KEYWORDS)
         for name, _line, message, _comments, _context in found:
             text = message if isinstance(message, str) else message[0]
-            if text and (package == "app" or " " in text):
+            # The command line speaks English on a terminal, and nothing of it reaches a page.
+            if text and not (package == "jebm_core" and (" " not in text or name.startswith("cli/"))):
                 yield f"{package}/{name}", text
+    for file in sorted((root / "jebm_core").rglob("*.py")):
+        for text in _sentences_of_enumerations(file):
+            yield file.relative_to(root).as_posix(), text
+
+
+def _sentences_of_enumerations(file: Path) -> Iterator[str]:
+    """Sentences that are values of an enumeration, such as why training stopped."""
+    for entry in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if not isinstance(entry, ast.ClassDef) or not any(ast.unparse(base) == "Enum" for base in entry.bases):
+            continue
+        for line in entry.body:
+            value = line.value if isinstance(line, ast.Assign) else None
+            if isinstance(value, ast.Constant) and isinstance(value.value, str) and " " in value.value:
+                yield value.value

@@ -116,6 +116,35 @@ def size(number_of_bytes: int, lang: Language) -> str:
     return count(number_of_bytes, lang) + " B"
 
 
+def duration(seconds: float | None, lang: Language) -> str:
+    """Return a span of time in its two largest units.
+
+    >>> duration(130, "en").replace(NBSP, " "), duration(130, "ja"), duration(7320, "ja")
+    ('2 min 10 s', '2分10秒', '2時間2分')
+    """
+    if seconds is None or not math.isfinite(seconds):
+        return MISSING
+    whole = max(0, round(seconds))
+    hours, minutes, rest = whole // 3600, whole % 3600 // 60, whole % 60
+    units = {"en": ("h", "min", "s"), "ja": ("時間", "分", "秒")}[lang]
+    parts = [(hours, units[0]), (minutes, units[1]), (rest, units[2])]
+    shown = [part for part in parts if part[0]][: 2 if hours or minutes else 1]
+    gap = "" if lang == "ja" else NBSP
+    return gap.join(f"{number}{gap}{unit}" for number, unit in shown) or f"0{gap}{units[2]}"
+
+
+def combinations(log_number: float, lang: Language) -> str:
+    """Return how many combinations there are, from the natural logarithm of their number.
+
+    >>> combinations(math.log(16384), "en"), combinations(math.log(10) * 23, "en")
+    ('16,384', '10²³')
+    """
+    if log_number < math.log(1e12):
+        return count(math.exp(log_number), lang)
+    power = str(math.floor(log_number / math.log(10) + 1e-9))
+    return "10" + power.translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
 def moment(when: float | datetime, lang: Language) -> str:
     """Return a point in time, in the clock of this machine.
 

@@ -78,4 +78,4 @@ def _points_at_once(p: ConditionalModel) -> int:
     """How many combinations keep pairs of statistics, and the hidden layer of a network a row, within memory."""
     h = p.scores.interaction
     hidden = 1 if h is None or isinstance(h, QuadraticInteraction) else 64
-    return max(64, _ELEMENTS // max(p.space.num_statistics**2, p.scores.theta.shape[0] * hidden))
+    return max(64, ELEMENTS // max(p.space.num_statistics**2, p.scores.theta.shape[0] * hidden))

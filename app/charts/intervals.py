@@ -1,0 +1,42 @@
+"""Several numbers beside one another, each with its interval."""
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+from app.charts.style import COLOURS, SYMBOLS, blank, note_points
+
+
+def compared(
+    names: Sequence[str],
+    values: Sequence[float],
+    low: Sequence[float],
+    high: Sequence[float],
+    *,
+    title: str,
+    axis: str,
+    tickformat: str = "",
+) -> go.Figure:
+    """Return one line a number, in the given order from the top: a marker with its interval. The first stands out."""
+    figure = blank(title, height=110 + 48 * len(names), legend=False)
+    for place, name in enumerate(names):
+        style = 0 if place == 0 else 5
+        figure.add_scatter(
+            x=[values[place]],
+            y=[name],
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": [max(high[place] - values[place], 0.0)],
+                "arrayminus": [max(values[place] - low[place], 0.0)],
+                "color": COLOURS[style],
+                "thickness": 2,
+                "width": 5,
+            },
+            mode="markers",
+            marker={"color": COLOURS[style], "symbol": SYMBOLS[min(place, len(SYMBOLS) - 1)], "size": 11},
+            hovertemplate="%{y}: %{x}<extra></extra>",
+        )
+    figure.update_xaxes(title_text=axis, tickformat=tickformat)
+    figure.update_yaxes(categoryorder="array", categoryarray=list(names)[::-1])
+    return note_points(figure, len(names), len(names))

@@ -1,0 +1,180 @@
+"""From settings to a model, its proposals and a plan: every combination is either built or refused in one sentence."""
+
+import itertools
+import json
+
+import pytest
+import torch
+
+from jebm_core.errors import SpecError
+from jebm_core.model import Context
+from jebm_core.proposals import AnchoredProposal, ListingProposal, Proposal
+from jebm_core.recipes import (
+    MAX_ANCHORS,
+    Architecture,
+    anchors_of,
+    build_model,
+    choose_architecture,
+    choose_plan,
+    choose_proposals,
+    describe_space,
+    make_reference,
+)
+from jebm_core.settings import AFFINITIES, LOG_PARTITIONS, PROPOSALS, REFERENCES, FitSettings
+from jebm_core.spaces import OutputSpace
+from jebm_core.training import Rows, held_out
+from tests.contract.cases import configurations, rankings, some_outputs, subsets
+from tests.oracle import index_of, seeded, uniform
+
+SPACES: dict[str, OutputSpace] = {
+    "subsets": subsets(4),
+    "configurations": configurations(3, 1, 2),
+    "rankings": rankings(3),
+}
+every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+
+
+def rows_of(space: OutputSpace, count: int = 24, features: int = 2) -> Rows:
+    return Rows(Context(uniform(1, count, features), torch.zeros(count, 0)), some_outputs(space, count))
+
+
+def with_inputs(rows: Rows, width: int) -> Rows:
+    return rows._replace(context=Context(rows.context.x, uniform(2, len(rows.y), width)))
+
+
+@every_space
+@pytest.mark.parametrize("affinity", AFFINITIES)
+def test_an_affinity_is_built_or_refused(space: OutputSpace, affinity: str):
+    rows = rows_of(space)
+    fits = {"auto", "unary"} | (
+        {"permutahedron", "birkhoff", "preference"}
+        if not space.factorises
+        else {"pairwise", "pairwise-constant", "lowrank", "lowrank-constant", "set"}
+    )
+    settings = FitSettings(affinity=affinity)
+    if affinity not in fits:
+        kind = type(space).__name__.lower()
+        with pytest.raises(SpecError, match=f"^Affinity '{affinity}' does not apply to {kind}; choose one of "):
+            choose_architecture(space, rows, settings)
+        return
+    shape = choose_architecture(space, rows, settings)
+    model = build_model(space, shape, rows.y)
+    again = Architecture.from_json(json.loads(json.dumps(shape.to_json())))
+    assert again == shape
+    other = build_model(space, again)  # as loading does: without the training outputs
+    other.load_state_dict(model.state_dict())
+    with torch.no_grad():
+        first, second = (m.eval()(rows.context).log_prob_of(space.listing()) for m in (model, other))
+    assert torch.equal(first, second)
+
+
+@every_space
+@pytest.mark.parametrize("reference", REFERENCES)
+@pytest.mark.parametrize("log_partition", LOG_PARTITIONS)
+def test_every_reference_and_log_partition_give_a_model_that_trains(
+    space: OutputSpace, reference: str, log_partition: str
+):
+    rows = rows_of(space)
+    settings = FitSettings(reference=reference, log_partition=log_partition)
+    shape = choose_architecture(space, rows, settings)
+    model = build_model(space, shape, rows.y)
+    assert reference in ("auto", shape.reference)
+    rows = with_inputs(rows, model.reference.input_width)
+    for proposal in choose_proposals(space, model, rows, rows, settings):
+        found = held_out(model, rows, proposal, samples=4, generator=seeded(1))
+        assert torch.isfinite(torch.tensor(found)).all()
+
+
+@every_space
+@pytest.mark.parametrize("divergence", ["kl", "chi2", "tsallis:1.5", "jensen-shannon"])
+def test_only_kl_gets_a_closed_form_base(space: OutputSpace, divergence: str):
+    shape = choose_architecture(space, rows_of(space), FitSettings(divergence=divergence))
+    assert (shape.base == "zero") == (divergence != "kl")
+    assert shape.divergence == divergence
+
+
+def test_the_published_method_is_built_as_published():
+    space = subsets(12)
+    settings = FitSettings(proposal="reference", affinity="pairwise-constant", reference="uniform")
+    rows = rows_of(space)
+    shape = choose_architecture(space, rows, settings)
+    assert (shape.base, shape.reference, shape.affinity) == ("zero", "uniform", "pairwise-constant")
+    proposals = choose_proposals(space, build_model(space, shape, rows.y), rows, rows, settings)
+    assert [p.name for p in proposals] == ["reference"]
+    assert choose_plan(rows, settings).samples == 1000
+
+
+def ladder(space: OutputSpace, settings: FitSettings, valid: Rows | None = None) -> list[Proposal]:
+    rows = rows_of(space)
+    model = build_model(space, choose_architecture(space, rows, settings), rows.y)
+    return list(choose_proposals(space, model, rows, valid or rows, settings))
+
+
+def test_ladders_climb_to_stronger_proposals():
+    large = subsets(12)
+    assert [p.name for p in ladder(large, FitSettings(proposal="tilt"))] == ["tilt", "meanfield", "anchored"]
+    assert [p.name for p in ladder(large, FitSettings())] == ["anchored"]  # the held-out rows have been seen
+    unseen = rows_of(large)
+    unseen = unseen._replace(y=1 - unseen.y)
+    assert [p.name for p in ladder(large, FitSettings(), unseen)] == ["meanfield", "anchored"]
+    assert [p.name for p in ladder(large, FitSettings(affinity="set"))] == ["tilt"]
+    assert [p.name for p in ladder(large, FitSettings(reference="candidates"))] == ["tilt"]
+    assert [p.name for p in ladder(subsets(4), FitSettings())] == ["listing"]
+    assert [p.name for p in ladder(rankings(7), FitSettings())] == ["tilt"]
+    assert isinstance(ladder(subsets(12), FitSettings(proposal="listing"))[0], ListingProposal)
+
+
+@pytest.mark.parametrize("proposal", PROPOSALS)
+@every_space
+def test_a_proposal_is_given_or_refused(space: OutputSpace, proposal: str):
+    settings = FitSettings(proposal=proposal)
+    if proposal in ("meanfield", "anchored") and not space.factorises:
+        with pytest.raises(SpecError, match=f"^Proposal '{proposal}' does not apply to this space, reference and aff"):
+            ladder(space, settings)
+    else:
+        assert ladder(space, settings)[0].name == ("listing" if proposal == "auto" else proposal)
+
+
+def test_a_space_too_large_to_list_is_refused_for_listing():
+    with pytest.raises(SpecError, match=r"^Expected a space of at most 4194304 combinations to list, found about 10\^12"):
+        ladder(subsets(40), FitSettings(proposal="listing", affinity="lowrank"))
+
+
+def test_anchors_are_the_most_frequent_combinations():
+    space = subsets(3)
+    y = space.listing()[[5, 2, 5, 7, 5, 2]]
+    assert index_of(space, anchors_of(y)).tolist() == [5, 2, 7]
+    assert index_of(space, anchors_of(y, most=2)).tolist() == [5, 2]
+    many = (torch.rand(3000, 20, generator=seeded(3)) < 0.5).long()
+    assert len(anchors_of(many)) == MAX_ANCHORS
+    shape = choose_architecture(subsets(20), Rows(Context(torch.zeros(3000, 1), torch.zeros(3000, 0)), many), FitSettings())
+    assert shape.anchors == MAX_ANCHORS
+    assert isinstance(ladder(subsets(20), FitSettings())[-1], AnchoredProposal)
+
+
+def test_plans_follow_the_settings():
+    rows = rows_of(subsets(3))
+    plan = choose_plan(rows, FitSettings(epochs=7, samples=5, time_budget=30))
+    assert (plan.epochs, plan.samples, plan.seconds) == (7, 5, 30)
+    for count, (least, most) in itertools.product([24, 1500, 30_000], [(5, 300)]):
+        long = Rows(Context(torch.zeros(count, 1), torch.zeros(count, 0)), torch.zeros(count, 3, dtype=torch.int64))
+        assert least <= choose_plan(long, FitSettings()).epochs <= most
+
+
+@every_space
+def test_spaces_are_described_by_kind_names_and_options(space: OutputSpace):
+    options = getattr(space, "options", ((),) * space.num_items)
+    again = describe_space(type(space).__name__.lower(), space.items, options)
+    assert again.to_json() == space.to_json()
+
+
+@every_space
+@pytest.mark.parametrize("kind", ["uniform", "marginals", "candidates", "predicted"])
+def test_placeholder_references_take_the_numbers_of_fitted_ones(space: OutputSpace, kind: str):
+    y = some_outputs(space)
+    fitted = make_reference(space, kind, y)
+    empty = make_reference(space, kind, None, candidates=len(torch.unique(y, dim=0)))
+    empty.load_state_dict(fitted.state_dict())
+    inputs = uniform(4, 3, fitted.input_width)
+    first, second = (r(inputs).log_prob_of(space.listing()) for r in (fitted, empty))
+    assert torch.equal(first, second)
