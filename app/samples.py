@@ -31,7 +31,7 @@ def samples(lang: Language) -> list[Sample]:
     """Return the sample projects, the one to begin with first."""
     names = sorted(_labels(), key=lambda name: (name != FIRST, name))
     return [
-        Sample(name, f"{name}.csv", *(_labels()[name][part][lang] for part in ("title", "question", "description")))
+        Sample(name, f"{name}.csv", *(_said(name, part, lang) for part in ("title", "question", "description")))
         for name in names
     ]
 
@@ -66,6 +66,11 @@ def labels_of(file: str, lang: Language) -> Labels:
             for column, options in entry.get("options", {}).items()
         },
     )
+
+
+def _said(name: str, part: str, lang: Language) -> str:
+    text: str = _labels()[name][part][lang]
+    return text.replace(":", "：") if lang == "ja" else text
 
 
 @cache

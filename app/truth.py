@@ -36,12 +36,14 @@ def truth_of(sha256: str, schema: OutputSchema) -> Truth | None:
 
 def has_outcome(truth: Truth, outcome: tuple[str, str] | None) -> bool:
     """Return whether the truth knows this outcome given the other slots; without one it always does."""
-    return outcome is None or (truth.columns[-1].removeprefix("c_") == outcome[0] and len(truth.slots) < len(truth.columns))
+    return outcome is None or (
+        truth.columns[-1].removeprefix("c_") == outcome[0] and len(truth.slots) < len(truth.columns)
+    )
 
 
 def true_log_probabilities(truth: Truth, rows: pd.DataFrame) -> np.ndarray:
     """Return log p(y|x) in nats of the rows of a sample file."""
-    return truth.log_prob(rows, rows[list(truth.columns)])
+    return truth.log_prob(rows, rows.filter(items=list(truth.columns)))
 
 
 def true_values(
@@ -57,13 +59,13 @@ def true_values(
     """
     count = len(contexts)
     outputs = pd.DataFrame(list(cells), columns=list(truth.columns))
-    allowed = truth.valid(outputs[list(truth.slots)]) if truth.rules else np.ones(len(outputs), dtype=bool)
+    allowed = truth.valid(outputs.filter(items=list(truth.slots))) if truth.rules else np.ones(len(outputs), dtype=bool)
     every = outputs.iloc[np.repeat(np.arange(len(outputs)), count)].reset_index(drop=True)
     x = contexts.iloc[np.tile(np.arange(count), len(outputs))].reset_index(drop=True)
     if outcome is None:
         values = np.exp(truth.log_prob(x, every))
     else:
-        values = truth.success_probability(x, every[list(truth.slots)])
+        values = truth.success_probability(x, every.filter(items=list(truth.slots)))
         if outcome[1] != "pass":
             values = 1.0 - values
     mean = values.reshape(len(outputs), count).mean(axis=1)

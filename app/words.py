@@ -19,6 +19,7 @@ class Marks:
     present: str
     absent: str
     place: str
+    pair: str
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class OutputWords:
 
     def pair(self, name: str, value: str) -> str:
         """Return a slot with its option, as one name."""
-        return f"{self.item(name)}: {self.option(name, value)}"
+        return self.marks.pair.format(slot=self.item(name), option=self.option(name, value))
 
     def event(self, name: str) -> str:
         """Return what an event of the calibration is called; its code names items as the file does."""
@@ -81,10 +82,15 @@ class OutputWords:
     def changes(self, changes: Iterable[dict[str, str]]) -> str:
         """Return what differs from the nearest combination, one part after the other."""
         return "; ".join(
-            f"{self.item(change['item'])}: {self.option(change['item'], change['before'])} → "
-            f"{self.option(change['item'], change['after'])}"
+            f"{self.pair(change['item'], change['before'])} → {self.option(change['item'], change['after'])}"
             for change in changes
         )
+
+    def changed_to(self, changes: Iterable[dict[str, str]]) -> str:
+        """Return only what is new against the nearest combination; short, for a place beside the whole."""
+        if self.schema.kind != "configurations":
+            return self.changes(changes)
+        return SEPARATOR.join(self.option(change["item"], change["after"]) for change in changes)
 
     def cells(self, y: Sequence[int]) -> dict[str, object]:
         """Return a combination as the cells of its row in the file."""

@@ -7,6 +7,7 @@ not seen them: with in-sample predictions q would look better than it is and g w
 
 from pathlib import Path
 from typing import Any, final
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -101,7 +102,14 @@ class ClassifierMarginals:
         """Load what `save` stored; a file with types outside `TRUSTED_TYPES` is refused."""
         import skops.io
 
-        unknown = set(skops.io.get_untrusted_types(file=path)) - set(TRUSTED_TYPES)
+        try:
+            unknown = set(skops.io.get_untrusted_types(file=path)) - set(TRUSTED_TYPES)
+        except (BadZipFile, KeyError, ValueError) as error:
+            raise ModelFolderError(
+                "{file}: expected stored classifiers, found a damaged file ({detail}); copy the folder again or fit again.",
+                file=path.name,
+                detail=error,
+            ) from error
         if unknown:
             raise ModelFolderError(
                 "{file}: expected classifiers of known types, found {found}; load only models that you trust and fitted with this version.",

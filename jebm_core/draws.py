@@ -4,7 +4,7 @@ import math
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Integer
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from jebm_core.losses import score_draws
@@ -19,7 +19,7 @@ class WeightedDraws(NamedTuple):
     ``effective`` is the effective sample size (the number of combinations where all are listed).
     """
 
-    y: Integer[Tensor, "draw batch item"]
+    y: Int64[Tensor, "draw batch item"]
     log_weight: Float[Tensor, "draw batch"]
     effective: Float[Tensor, " batch"]
     listed: bool
@@ -39,7 +39,7 @@ def draw_weighted(
         shared = draws.points_log_weight + p.divergence.log_density_ratio(scored.points_affinity - tau)
     log_weight = torch.cat([shared, own])
     total = log_weight.logsumexp(0)
-    y = draws.y
+    y = draws.y.long()
     if draws.points.shape[0]:
         points = draws.points.unsqueeze(1).expand(-1, log_weight.shape[1], -1)
         y = torch.cat([points, y]) if y.shape[0] else points

@@ -185,7 +185,7 @@ class FittedModel:
         proposal = self.proposal()
         size = max(1, min(CHUNK, 2**26 // (self.space.num_items * self._draws_a_row(proposal, num_samples))))
         for rows, part in self.chunks(context, size):
-            p = model.unnormalised(part)
+            p = model(part)  # with τ: divergences other than KL need it for their weights
             yield rows, draw_weighted(p, proposal, num_samples, generator)
 
     def _draws_a_row(self, proposal: Proposal, num_samples: int) -> int:

@@ -6,6 +6,7 @@
 
 import dataclasses
 import hashlib
+import math
 import platform
 import time
 from collections.abc import Callable
@@ -159,7 +160,7 @@ class _Run:
         if self.device.type == "cuda":
             model.affinity.trunk.layers.compile()
         model.fit_feature_scale(train.context)
-        proposals = choose_proposals(self.space, model, train, valid, settings)
+        proposals = choose_proposals(self.space, model, train, settings)
         left = max(1.0, plan.seconds - self.clock())
         trainer = Trainer(
             model,
@@ -179,7 +180,9 @@ class _Run:
         proposal = trainer.proposal
         if self.space.cardinality() <= LISTED_AUDIT:
             proposal = ListingProposal(self.space, self.device)
-        interval = residual_interval(model, context, proposal, samples=16 * plan.samples, generator=trainer.generator)
+        interval = residual_interval(
+            model, context, proposal, samples=16 * trainer.samples, generator=trainer.generator
+        )
         if interval is None:
             raise TrainingStopped(StopReason.MASS_LOST.value)
         seen, counts = torch.unique(torch.cat([train.y, valid.y]), dim=0, return_counts=True)
@@ -275,7 +278,7 @@ class _Run:
                 trainer.train.context,
                 trainer.valid.context,
                 trainer.proposal,
-                samples=trainer.plan.samples,
+                samples=4 * trainer.samples,
                 generator=trainer.generator,
                 should_stop=self.should_stop,
             )
@@ -305,7 +308,7 @@ class _Run:
             "stop_reason": reason.name,
             "healthy": reason.is_healthy,
             "proposal": trainer.proposal.name,
-            "held_out_objective": trainer.state.best,
+            "held_out_objective": trainer.state.best if math.isfinite(trainer.state.best) else None,
             "held_out_nll_independent": self.nll_independent,
             "seconds": round(self.clock(), 3),
             "device": str(self.device),

@@ -281,6 +281,8 @@ class JointModel(nn.Module):
     @torch.no_grad()
     def fit_feature_scale(self, context: Context) -> None:
         """Standardise the base's features over these contexts; δ sees numbers of order one."""
+        if not self.base.num_features:
+            return
         _, features = self.base(self.unnormalised(context))
         self.feature_mean.copy_(features.mean(0))
         self.feature_scale.copy_(features.std(0, correction=0).clamp(min=1e-3))

@@ -6,13 +6,15 @@ draws, and two things are watched besides the objective, because *a proposal tha
 - effective sample size: how many of the draws the estimate is really worth;
 - total mass: what the model's probabilities add up to; 1 where τ is right.
 
-A run that loses either goes on with the next, stronger proposal it was given; when there is none left it stops and says why. A number that is not
+A run that loses either goes on with four times the draws, then with the next, stronger proposal it was given; when
+there is none left it stops and says why. A number that is not
 finite stops the run. Nothing is clamped into looking healthy.
 """
 
 import copy
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple, final
@@ -30,6 +32,8 @@ MIN_EFFECTIVE_DRAWS = 4.0
 """Held-out median effective sample size below which a proposal counts as lost."""
 MASS_TOLERANCE = 0.5
 """Held-out median |total mass − 1| above which the log-partition counts as lost."""
+MORE_DRAWS = 4
+"""How many times the draws a failing proposal gets before the next one takes over."""
 PATIENT_EPOCHS = 3
 """How many epochs in a row a guard must fail before it acts: the first epochs are allowed to be rough."""
 
@@ -114,6 +118,7 @@ class TrainingState:
 
     epoch: int = 0
     proposal: int = 0
+    factor: int = 1
     best: float = math.inf
     since_best: int = 0
     lost: int = 0
@@ -162,10 +167,10 @@ def training_step(
 ) -> StepInfo:
     """One doubly stochastic gradient step. ``precision`` runs the networks in a lower precision on a GPU."""
     optimizer.zero_grad(set_to_none=True)
-    with torch.autocast(rows.y.device.type, dtype=precision, enabled=precision is not None):
+    with nullcontext() if precision is None else torch.autocast(rows.y.device.type, dtype=precision):
         loss, info = objective_and_info(model, rows, proposal, samples, generator)
     loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), clip, foreach=True)
+    nn.utils.clip_grad_norm_(model.parameters(), clip, foreach=rows.y.device.type != "meta")
     optimizer.step()
     return info
 
@@ -251,6 +256,11 @@ class Trainer:
         """The proposal in use."""
         return self.proposals[self.state.proposal]
 
+    @property
+    def samples(self) -> int:
+        """Draws a context in a step."""
+        return self.plan.samples * self.state.factor
+
     def epoch(self) -> EpochInfo:
         """One pass over the training rows, then the held-out rows."""
         state, plan = self.state, self.plan
@@ -268,12 +278,12 @@ class Trainer:
                     self.optimizer,
                     batch,
                     self.proposal,
-                    samples=plan.samples,
+                    samples=self.samples,
                     clip=plan.clip,
                     generator=self.generator,
                 )
                 objectives.append(info.objective)
-        found = held_out(self.model, self.valid, self.proposal, samples=4 * plan.samples, generator=self.generator)
+        found = held_out(self.model, self.valid, self.proposal, samples=4 * self.samples, generator=self.generator)
         state.epoch += 1
         state.seconds += self.clock() - started
         return EpochInfo(state.epoch, torch.stack(objectives).mean().item(), found, self.proposal.name, state.seconds)
@@ -283,13 +293,17 @@ class Trainer:
         state, plan, found = self.state, self.plan, info.held_out
         if not (math.isfinite(info.objective) and math.isfinite(found.objective)):
             return StopReason.NON_FINITE
-        draws = found.effective_share * 4 * plan.samples
+        draws = found.effective_share * 4 * self.samples
         failing = draws < MIN_EFFECTIVE_DRAWS or abs(found.total_mass - 1) > MASS_TOLERANCE
         state.lost = state.lost + 1 if failing else 0
         if state.lost >= PATIENT_EPOCHS:
-            if state.proposal + 1 == len(self.proposals):
+            if state.factor > 1 and state.proposal + 1 == len(self.proposals):
                 return StopReason.PROPOSAL_LOST if draws < MIN_EFFECTIVE_DRAWS else StopReason.MASS_LOST
-            state.proposal, state.lost = state.proposal + 1, 0
+            if state.factor == 1:
+                state.factor = MORE_DRAWS
+            else:
+                state.proposal, state.factor = state.proposal + 1, 1
+            state.lost = 0
             state.best, state.since_best = (
                 math.inf,
                 0,

@@ -128,5 +128,7 @@ def test_events_of_each_space() -> None:
     y = rankings.encode(("c", "a", "b"))
     holds = [name for name, on in zip(event_names(rankings), event_indicators(rankings, y).tolist(), strict=True) if on]
     assert holds == ["a > b", "1st: c"]
-    named = zip(event_names(configurations), event_indicators(configurations, torch.tensor([2, 1])).tolist(), strict=True)
+    named = zip(
+        event_names(configurations), event_indicators(configurations, torch.tensor([2, 1])).tolist(), strict=True
+    )
     assert [name for name, on in named if on] == ["size=L", "colour=blue"]

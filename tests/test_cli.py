@@ -23,11 +23,34 @@ from jebm_core.tables import OutputSchema, read_table
 
 QUICK = ("--affinity", "unary", "--reference", "uniform", "--epochs", "2")
 COMMANDS = ("fit", "evaluate", "audit", "score", "predict", "sample", "runs", "worker", "app", "demo", "doctor")
-EVALUATION_KEYS = (
-    "n space nll nll_learned nll_independent f1 f1_map subset_accuracy hamming_loss kendall_tau ece_marginal ece_joint "
-    "brier log_partition"
-).split()
-PARTITION_KEYS = set("method exact n mae bias r2 rank_correlation ess_median pareto_k_max verdict".split())
+EVALUATION_KEYS = [
+    "n",
+    "space",
+    "nll",
+    "nll_learned",
+    "nll_independent",
+    "f1",
+    "f1_map",
+    "subset_accuracy",
+    "hamming_loss",
+    "kendall_tau",
+    "ece_marginal",
+    "ece_joint",
+    "brier",
+    "log_partition",
+]
+PARTITION_KEYS = {
+    "method",
+    "exact",
+    "n",
+    "mae",
+    "bias",
+    "r2",
+    "rank_correlation",
+    "ess_median",
+    "pareto_k_max",
+    "verdict",
+}
 VALUES = {"true_positive": 1, "false_positive": -0.5, "false_negative": -1, "true_negative": 0}
 
 
@@ -42,7 +65,9 @@ def _one_thread():
 def _rows(kind: str, count: int = 40) -> str:
     r = np.random.default_rng(5)
     if kind == "subsets":
-        rows = [f"{r.normal():.3f},{'uv'[r.integers(2)]},{','.join(map(str, r.integers(0, 2, 3)))}" for _ in range(count)]
+        rows = [
+            f"{r.normal():.3f},{'uv'[r.integers(2)]},{','.join(map(str, r.integers(0, 2, 3)))}" for _ in range(count)
+        ]
         return "\n".join(["x_a,x_k,y_p,y_q,y_r", *rows, ""])
     if kind == "rankings":
         rows = [f"{r.normal():.3f},{','.join(map(str, r.permutation(3) + 1))}" for _ in range(count)]
@@ -118,7 +143,9 @@ def test_wrong_usage_is_one_sentence(arguments, part, capsys):
 
 
 def test_help_imports_neither_torch_nor_pandas():
-    code = "import sys; from jebm_core.cli import main; main(['fit', '--help']); print({'torch', 'pandas'} & {*sys.modules})"
+    code = (
+        "import sys; from jebm_core.cli import main; main(['fit', '-h']); print({'torch', 'pandas'} & {*sys.modules})"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.splitlines()[-1] == "set()"
 
@@ -210,7 +237,10 @@ def _bad_tables() -> dict[str, tuple[bytes, tuple[str, ...]]]:
         "image.csv": (b"\x89PNG\r\n\x1a\n" + bytes(64), ("image.csv", "PNG")),
         "empty.csv": (b"", ("is empty",)),
         "nothing.csv": (b"a,b\n1,2\n" * 30, ("has no target columns", "--targets")),
-        "label.csv": (good.replace(b"y_p,y_q,y_r", b"y_p,y_q,y_r", 1) + b"0.1,u,2,0,0\n", ("row 42", "'y_p'", "0 or 1")),
+        "label.csv": (
+            good.replace(b"y_p,y_q,y_r", b"y_p,y_q,y_r", 1) + b"0.1,u,2,0,0\n",
+            ("row 42", "'y_p'", "0 or 1"),
+        ),
         "tie.csv": ("\n".join([*ranks, "0.5,1,1,2"]).encode(), ("row 42", "rank")),
         "gap.csv": ("\n".join([*ranks, "0.5,1,2,4"]).encode(), ("row 42",)),
         "few.csv": (_rows("subsets", 19).encode(), ("19 complete rows", "20")),
@@ -218,7 +248,7 @@ def _bad_tables() -> dict[str, tuple[bytes, tuple[str, ...]]]:
         "wide.csv": (wide.encode(), ("2,000",)),
         "infinite.csv": (good + b"inf,u,1,0,0\n", ("row 42", "'x_a'")),
         "twice.csv": (good.replace(b"y_r", b"y_p", 1), ("'y_p'", "twice")),
-        "mixed.csv": (good + "0.1,é,1,0,0\n".encode() + "0.1,".encode() + b"\x82\xff\xfe,1,0,0\n", ("mixed.csv",)),
+        "mixed.csv": (good + "0.1,é,1,0,0\n".encode() + b"0.1," + b"\x82\xff\xfe,1,0,0\n", ("mixed.csv",)),
         "table.docx": (b"PK\x03\x04", (".docx",)),
     }
 
@@ -307,7 +337,7 @@ def test_score_agrees_with_the_model_and_keeps_places(models, tables, tmp_path, 
     assert "1 rows with a missing label were left out (rows 4)" in err
     assert out.read_bytes().startswith(b"\xef\xbb\xbf")
     results = pd.read_csv(out)
-    columns = "log_prob log_prob_low log_prob_high seen nearest_seen_distance in_support".split()
+    columns = ["log_prob", "log_prob_low", "log_prob_high", "seen", "nearest_seen_distance", "in_support"]
     assert list(results.columns) == columns
     assert len(results) == 41
     assert results.iloc[2].isna().all()
@@ -317,7 +347,7 @@ def test_score_agrees_with_the_model_and_keeps_places(models, tables, tmp_path, 
     assert (kept["nearest_seen_distance"] == 0).all()
     model = load(models["subsets"])
     read = read_table(tables["subsets"])
-    y = torch.from_numpy(read.frame[["y_p", "y_q", "y_r"]].to_numpy(dtype=np.int64))
+    y = torch.tensor(read.frame[["y_p", "y_q", "y_r"]].to_numpy().tolist())
     expected = model.log_prob(model.context(read), y).value.numpy()
     assert kept["log_prob"].to_numpy() == pytest.approx(expected, abs=1e-5)
     assert (kept["log_prob_low"] <= kept["log_prob"]).all()
@@ -337,7 +367,10 @@ def test_results_come_back_from_every_format(ending, models, tables, tmp_path):
 
 def test_ranks_count_from_one(models, tables, tmp_path):
     out = tmp_path / "o.csv"
-    assert main(["predict", str(models["rankings"]), str(tables["rankings"]), "--utility", "kendall", "--out", str(out)]) == 0
+    assert (
+        main(["predict", str(models["rankings"]), str(tables["rankings"]), "--utility", "kendall", "--out", str(out)])
+        == 0
+    )
     ranks = pd.read_csv(out)[["r_p", "r_q", "r_r"]].to_numpy()
     assert (np.sort(ranks, axis=1) == [1, 2, 3]).all()
 
@@ -371,7 +404,10 @@ def test_decide_is_the_best_of_all_subsets():
     y, value = decide(marginals, values)
     points = (np.arange(8)[:, None] >> np.arange(3)) & 1
     worth = [
-        [sum(m[i] * values[i, 0 if p[i] else 2] + (1 - m[i]) * values[i, 1 if p[i] else 3] for i in range(3)) for p in points]
+        [
+            sum(m[i] * values[i, 0 if p[i] else 2] + (1 - m[i]) * values[i, 1 if p[i] else 3] for i in range(3))
+            for p in points
+        ]
         for m in marginals
     ]
     assert value == pytest.approx(np.max(worth, axis=1))
@@ -408,7 +444,11 @@ def test_wrong_utilities_and_thresholds(models, tables, tmp_path, capsys):
     values = tmp_path / "v.json"
     values.write_text(json.dumps(VALUES), encoding="utf-8")
     _fails(capsys, ["predict", *rankings, *out, "--utility", values], "needs a model of subsets")
-    for content, part in (("{}", "none"), ('{"min_expected_utility": "a"}', "finite number"), ('{"least": 1}', "'least'")):
+    for content, part in (
+        ("{}", "none"),
+        ('{"min_expected_utility": "a"}', "finite number"),
+        ('{"least": 1}', "'least'"),
+    ):
         values.write_text(content, encoding="utf-8")
         _fails(capsys, ["predict", *subsets, *out, "--threshold", values], "min_expected_utility", part)
     _fails(capsys, ["predict", *subsets, *out, "--threshold", tmp_path / "none.json"], "none.json was not found")
@@ -461,7 +501,11 @@ def test_wrong_models(models, tables, tmp_path, capsys):
         ("cut", "model.safetensors", (source / "model.safetensors").read_bytes()[:-100]),
         ("text", "model.json", b"not json"),
         ("list", "model.json", b"[1]"),
-        ("other", "model.json", (source / "model.json").read_bytes().replace(b'"kind": "subsets"', b'"kind": "rankings"')),
+        (
+            "other",
+            "model.json",
+            (source / "model.json").read_bytes().replace(b'"kind": "subsets"', b'"kind": "rankings"'),
+        ),
         ("later", "model.json", (source / "model.json").read_bytes().replace(b'"format": 1', b'"format": 99')),
     ):
         folder = tmp_path / name
@@ -526,7 +570,7 @@ def test_a_fault_of_ours_leaves_a_log_and_no_traceback(models, tables, tmp_path,
     def broken(*_):
         raise ZeroDivisionError("the cause")
 
-    monkeypatch.setattr("jebm_core.cli.score.write_results", broken)
+    monkeypatch.setattr(sys.modules["jebm_core.cli.score"], "write_results", broken)
     arguments = ["score", models["subsets"], tables["subsets"], "--out", tmp_path / "o.csv"]
     sentence = _fails(capsys, arguments, "A fault of jebm's own", "the cause", "Please report it with the log", code=1)
     log = Path(sentence.rpartition(" log ")[2].rstrip("."))

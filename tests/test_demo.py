@@ -13,7 +13,7 @@ import pytest
 
 from jebm_core.cli import main
 from jebm_core.cli.demo import FILE, _same_work, sample_spec
-from jebm_core.cli.serve import SETTINGS, _variable, dashboard, environment, require_free_port
+from jebm_core.cli.serve import SETTINGS, dashboard, flags, require_free_port
 from jebm_core.errors import SpecError
 from tests.conftest import ROOT
 
@@ -29,25 +29,18 @@ def test_settings_are_those_of_the_config_file():
     assert {f"{section}.{key}": value for section, keys in config.items() for key, value in keys.items()} == SETTINGS
 
 
-def test_every_setting_reaches_the_server():
-    names = {name: f"STREAMLIT_{_variable(name)}" for name in SETTINGS}
-    assert names["server.maxUploadSize"] == "STREAMLIT_SERVER_MAX_UPLOAD_SIZE"
-    code = """
-        import sys
-        from streamlit import config
-        options = config.get_config_options(force_reparse=True)
-        for name in sys.argv[1:]:
-            option = options[name]
-            print(name, option.env_var, option.where_defined)
-    """
-    code = "\n".join(line.strip() if not line.startswith(" " * 12) else line.strip().rjust(len(line.strip()) + 4) for line in code.splitlines())
-    done = subprocess.run(
-        [sys.executable, "-c", code, *SETTINGS], env=environment(), capture_output=True, text=True, timeout=60, check=False
-    )
+def test_every_setting_goes_before_those_of_other_files(tmp_path):
+    (tmp_path / ".streamlit").mkdir()
+    hostile = '[server]\naddress = "0.0.0.0"\nport = 1234\n[browser]\ngatherUsageStats = true\n'
+    (tmp_path / ".streamlit" / "config.toml").write_text(hostile, encoding="utf-8")
+    command = [sys.executable, "-m", "streamlit", "config", "show", *flags(8765)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    found = dict(line.split(" ", 1) for line in done.stdout.splitlines())
-    assert {name: value.split()[0] for name, value in found.items()} == names
-    assert all("environment" in value for value in found.values()), found
+    shown = tomllib.loads(done.stdout[done.stdout.index("[") :])
+    found = {name: shown[name.split(".")[0]][name.split(".")[1]] for name in (*SETTINGS, "server.port")}
+    # This one also takes "auto", so the server keeps it as text and understands the words.
+    assert found.pop("client.showErrorLinks") == "false"
+    assert found | {"client.showErrorLinks": False} == SETTINGS | {"server.port": 8765}
 
 
 def test_a_taken_port_is_one_sentence(capsys):
@@ -76,10 +69,8 @@ def test_runs_alike_are_found_whatever_they_are_called():
 @pytest.mark.skipif(os.name != "posix", reason="signals end a process in order only on POSIX")
 def test_app_serves_from_any_folder_and_ends_its_server(tmp_path):
     port = _free_port()
-    command = [sys.executable, "-m", "jebm_core.cli.__main__"]
-    command = [sys.executable, "-c", "import sys; from jebm_core.cli import main; sys.exit(main())"]
     served = subprocess.Popen(
-        [*command, "app", "--port", str(port)],
+        [sys.executable, "-m", "jebm_core", "app", "--port", str(port)],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT), "JEBM_HOME": str(tmp_path / "home")},
         stdout=subprocess.PIPE,
@@ -107,7 +98,7 @@ def test_a_server_that_can_not_start_is_a_fault(monkeypatch, tmp_path):
 
 @pytest.mark.slow
 def test_demo_check(tmp_path):
-    """The whole way: fit through the run store, serve, look at the finished run's page, stop."""
+    # The whole way: fit through the run store, serve, look at the finished run's page, stop.
     environment = {**os.environ, "JEBM_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "jebm_core", "demo", "--check", "--port", str(_free_port())]
     first = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from jebm_core import metrics
 from jebm_core.errors import Cancelled, TableError
-from jebm_core.evaluation import Evaluation, evaluate, scores
+from jebm_core.evaluation import Evaluation, decoded, evaluate, scores
 from jebm_core.evaluation.calibration import event_indicators
 from jebm_core.fitted import FittedModel
 from jebm_core.fitting import fit
@@ -21,11 +21,13 @@ from jebm_core.proposals import MeanFieldProposal
 from jebm_core.settings import FitSettings
 from jebm_core.tables import Examples, guess_roles, read_examples, read_table
 
-CONTRACT = (
-    "n space nll nll_learned nll_independent f1 f1_map subset_accuracy hamming_loss kendall_tau ece_marginal ece_joint "
-    "brier log_partition"
-).split()
-AUDIT = "method exact n mae bias r2 rank_correlation ess_median pareto_k_max verdict".split()
+CONTRACT = {
+    *("n", "space", "nll", "nll_learned", "nll_independent", "f1", "f1_map", "subset_accuracy", "hamming_loss"),
+    *("kendall_tau", "ece_marginal", "ece_joint", "brier", "log_partition"),
+}
+AUDIT = {
+    *("method", "exact", "n", "mae", "bias", "r2", "rank_correlation", "ess_median", "pareto_k_max", "verdict"),
+}
 KINDS = ["subsets", "configurations", "rankings"]
 
 
@@ -155,7 +157,7 @@ def test_transform_lies_between_the_mass_above_and_that_with_the_observed(kind: 
     own = log_p[place, rows]
     above = torch.where(log_p > own + 1e-6, log_p.exp(), 0.0).sum(0).numpy()
     context = model.context(examples.table)
-    found = scores._decode_rows(model, context, torch.from_numpy(examples.outputs.values), 0, lambda share: None)
+    found = decoded.decode_rows(model, context, torch.from_numpy(examples.outputs.values), 0, lambda share: None)
     assert (found["pit"] >= above - 1e-4).all()
     assert (found["pit"] <= above + own.exp().numpy() + 1e-4).all()
 
@@ -170,7 +172,7 @@ def test_samples_of_the_model_itself_are_covered() -> None:
     drawn = torch.distributions.Categorical(logits=log_p.T)
     torch.manual_seed(3)
     y = model.space.listing()[drawn.sample()]
-    found = scores._decode_rows(model, model.context(examples.table), y, 0, lambda share: None)
+    found = decoded.decode_rows(model, model.context(examples.table), y, 0, lambda share: None)
     assert stats.kstest(found["pit"], "uniform").pvalue > 1e-4
 
 
@@ -180,8 +182,8 @@ def test_contexts_that_repeat_are_computed_once_with_the_same_numbers() -> None:
     context = model.context(examples.table)
     y = torch.from_numpy(examples.outputs.values)
     twice = context.rows(torch.arange(20).repeat(2))
-    once = scores._decode_rows(model, context, y, 0, lambda share: None)
-    both = scores._decode_rows(model, twice, y.repeat(2, 1), 0, lambda share: None)
+    once = decoded.decode_rows(model, context, y, 0, lambda share: None)
+    both = decoded.decode_rows(model, twice, y.repeat(2, 1), 0, lambda share: None)
     for key in ("f1", "right", "top", "seen", "brier_joint"):
         np.testing.assert_allclose(both[key], np.tile(once[key], 2), atol=1e-5)
     uniform = np.random.default_rng(0).random(40)
@@ -192,10 +194,10 @@ def test_contexts_that_repeat_are_computed_once_with_the_same_numbers() -> None:
 
 
 def test_draws_agree_with_listing(monkeypatch: pytest.MonkeyPatch) -> None:
-    # 150 rows of 1024 draws each; the tolerance is four times what three seeds showed.
+    # 150 rows of 1024 draws each: means of them are within about 0.01, and a decision that flips costs 0.007.
     model = fitted("subsets")
     examples = examples_of("subsets", 150, 1, like=model)
-    monkeypatch.setattr(scores, "MAX_LISTED", 0)
+    monkeypatch.setattr(decoded, "MAX_LISTED", 0)
     monkeypatch.setattr(FittedModel, "proposal", lambda self: MeanFieldProposal())
     drawn, exact = evaluate(model, examples, bootstrap=20), evaluated("subsets")
     assert drawn.draws["listed"] is False
@@ -210,8 +212,8 @@ def test_draws_agree_with_listing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_record_has_every_key_and_is_json(kind: str) -> None:
     record = evaluated(kind).to_json()
     assert json.loads(json.dumps(record, allow_nan=False)) == record
-    assert set(CONTRACT) <= set(record)
-    assert set(AUDIT) <= set(record["log_partition"])
+    assert set(record) >= CONTRACT
+    assert set(record["log_partition"]) >= AUDIT
     assert {len(v) for v in record["log_partition_rows"].values()} == {record["log_partition"]["n"]}
     assert record["n"] == record["n_audited"] == 150
     assert [row["level"] for row in record["calibration"]["coverage"]] == [0.5, 0.8, 0.9, 0.95]

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from jebm_core.checkpoints import restore_checkpoint, save_checkpoint
 from jebm_core.errors import Cancelled
-from jebm_core.model import Context, JointModel
+from jebm_core.model import ConditionalModel, Context, JointModel
 from jebm_core.proposals import (
     AnchoredProposal,
+    Draws,
     ListingProposal,
     MeanFieldProposal,
     Proposal,
@@ -177,14 +178,14 @@ def test_a_hopeless_proposal_stops_the_run():
     assert reason in (StopReason.PROPOSAL_LOST, StopReason.MASS_LOST)
     assert not reason.is_healthy
     assert not t.state.best_model
-    assert t.state.epoch == 3
+    assert t.state.epoch == 6  # three with the draws planned, three with more of them
 
 
 def test_a_wrong_log_partition_stops_the_run():
     model, rows = peaked("zero")
     t = Trainer(model, rows, rows, [ListingProposal(subsets(12))], SLOW, seed=0, clock=lambda: 0.0)
     assert t.run() is StopReason.MASS_LOST
-    assert t.state.epoch == 3
+    assert t.state.epoch == 6
 
 
 def test_a_failing_guard_climbs_to_the_stronger_proposal():
@@ -193,8 +194,28 @@ def test_a_failing_guard_climbs_to_the_stronger_proposal():
     t = Trainer(model, rows, rows, ladder, SLOW, seed=0, clock=lambda: 0.0)
     used: list[str] = []
     assert t.run(on_epoch=lambda info: used.append(info.proposal)) is StopReason.EXHAUSTED
-    assert used == ["reference"] * 3 + ["anchored"] * 5
+    assert used == ["reference"] * 6 + ["anchored"] * 2
     assert t.state.best_model
+
+
+class Watched(Proposal):
+    """Another proposal that writes down how many draws it was asked for."""
+
+    name = "watched"
+
+    def __init__(self, inner: Proposal) -> None:
+        self.inner, self.asked = inner, []
+
+    def draw(self, p: ConditionalModel, num_samples: int, *, generator: torch.Generator | None = None) -> Draws:
+        self.asked.append(num_samples)
+        return self.inner.draw(p, num_samples, generator=generator)
+
+
+def test_a_failing_guard_asks_for_more_draws_first():
+    model, rows = peaked("anchored")
+    watched = Watched(ReferenceProposal())
+    Trainer(model, rows, rows, [watched], SLOW, seed=0, clock=lambda: 0.0).run()
+    assert watched.asked == [8, 8, 32] * 3 + [32, 32, 128] * 3  # two batches, then the held-out rows
 
 
 def test_a_number_that_is_not_finite_stops_and_the_last_good_model_is_kept():

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from jebm_core.errors import SpecError
-from jebm_core.evaluation import outcome_probability, rank_unseen, score_candidates, unseen
+from jebm_core.evaluation import candidates, outcome_probability, rank_unseen, score_candidates, unseen
 from jebm_core.evaluation.unseen import frequency_log_prob, good_turing, seen_mass
 from jebm_core.fitted import FittedModel
 from jebm_core.model import Context
@@ -30,7 +30,7 @@ def seen_flags(model: FittedModel, points: torch.Tensor) -> torch.Tensor:
 
 
 def without_some(model: FittedModel) -> FittedModel:
-    """The same model, told that combinations whose first two places are alike (for rankings: in order) were never seen."""
+    """The same model, told that it never saw combinations whose first two entries are alike (rankings: in order)."""
     first, second = model.seen[:, 0], model.seen[:, 1]
     keep = first > second if model.record.schema.kind == "rankings" else first != second
     return FittedModel(
@@ -128,7 +128,7 @@ def test_large_spaces_are_ranked_by_candidates(monkeypatch: pytest.MonkeyPatch) 
 def test_neighbours_are_one_change_away(kind: str) -> None:
     space = fitted(kind).space
     y = space.listing()[:1]
-    found = unseen._neighbours(space, y)
+    found = candidates.one_change_away(space, y)
     count = {"subsets": 6, "configurations": 2 + 2 + 1, "rankings": 3}[kind]
     assert len(torch.unique(found, dim=0)) == count
     assert bool(space.contains(found).all())

@@ -94,7 +94,7 @@ def coverage(levels: CoverageLevels, *, title: str, stated: str, observed: str, 
 
 
 def transform_histogram(cases: Sequence[int], *, title: str, transform: str, share: str) -> go.Figure:
-    """Return the share of cases by tenth of the probability integral transform; the line is what a calibrated model has."""
+    """Return the share of cases by tenth of the probability integral transform; the line is perfect calibration."""
     figure = blank(title, height=360, legend=False)
     total = max(sum(cases), 1)
     width = 1.0 / max(len(cases), 1)

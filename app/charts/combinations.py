@@ -26,7 +26,14 @@ class Ladder:
 
 
 def probability_ladder(
-    ladder: Ladder, *, title: str, probability: str, distance: str, truth: str, base_rate: float | None = None
+    ladder: Ladder,
+    *,
+    title: str,
+    probability: str,
+    distance: str,
+    truth: str,
+    base_rate: float | None = None,
+    whole: bool = False,
 ) -> go.Figure:
     """Return one rung a combination, with its interval; the marker tells the distance to the nearest tried one.
 
@@ -36,11 +43,10 @@ def probability_ladder(
         probability: label of the axis.
         distance: name of a group of equal distance, with ``{distance}`` in it.
         truth: name of the true probabilities, where they are known.
+        whole: show the axis from 0 to 1, for probabilities of an outcome.
         base_rate: a random valid combination's probability, drawn as a line.
     """
     limit = min(len(ladder.name), 60)
-    # Rungs that all lie near one another are told apart only on an axis that begins near them.
-    from_zero = not limit or min(ladder.low[:limit]) < 0.5 * max(ladder.high[:limit])
     figure = blank(title, height=140 + 26 * limit)
     rungs = list(ladder.name[:limit])
     for style, steps in enumerate(sorted(set(ladder.distance[:limit]))):
@@ -74,7 +80,9 @@ def probability_ladder(
         )
     if base_rate is not None:
         figure.add_vline(x=base_rate, line={"color": QUIET, "dash": "dot"})
-    figure.update_xaxes(title_text=probability, tickformat=".3~p", rangemode="tozero" if from_zero else "normal")
+    figure.update_xaxes(title_text=probability, tickformat=".3~p", rangemode="tozero", nticks=6, tickangle=0)
+    if whole:
+        figure.update_xaxes(range=[0.0, 1.03])
     figure.update_yaxes(categoryorder="array", categoryarray=rungs[::-1])
     return note_points(figure, limit, len(ladder.name))
 

@@ -27,7 +27,8 @@ def learned_against_audited(
     figure = blank(title, height=480)
     sizes = [len(group.learned) for group in groups]
     shown = 0
-    for style, (group, limit) in enumerate(zip(groups, shared(POINT_LIMIT, sizes), strict=True)):
+    # The first group, on which the verdict rests, is drawn last and lies on top.
+    for style, (group, limit) in reversed(list(enumerate(zip(groups, shared(POINT_LIMIT, sizes), strict=True)))):
         keep = thinned(len(group.learned), limit)
         shown += len(keep)
         centre, low, high = (np.asarray(part, float)[keep] for part in (group.audited, group.low, group.high))
@@ -44,6 +45,7 @@ def learned_against_audited(
                 "color": COLOURS[style],
             },
             name=group.name,
+            legendrank=style,
             mode="markers",
             marker={"color": COLOURS[style], "symbol": SYMBOLS[style], "size": 7, "opacity": 0.75},
         )

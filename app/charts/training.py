@@ -10,7 +10,7 @@ from app.charts.style import COLOURS, QUIET, TEXT, blank, note_points, thinned
 
 @dataclass(frozen=True)
 class TrainingHistory:
-    """One value an epoch of each; likelihood and objective in nats, the effective sample size as a share of the draws."""
+    """One value an epoch of each; likelihood and objective in nats, effective sample size as a share of the draws."""
 
     epoch: Sequence[float]
     held_out_nll: Sequence[float | None]

@@ -14,7 +14,7 @@ from app.text.numbers import count
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
-def figure(chart: go.Figure, table: pd.DataFrame, *, key: str, alt: str) -> None:
+def figure(chart: go.Figure, table: pd.DataFrame, *, key: str, alt: str, muted: bool = False) -> None:
     """Draw a chart, a sentence where it shows only some of its points, its table and the table as a file.
 
     Args:
@@ -22,10 +22,15 @@ def figure(chart: go.Figure, table: pd.DataFrame, *, key: str, alt: str) -> None
         table: all the data of the chart, with translated headings.
         key: unique on the page; the name of the file that is offered.
         alt: what the chart shows, for a person who can't see it.
+        muted: the numbers are not to be trusted; the finding is grey and small.
     """
     layout: dict[str, Any] = chart.to_dict()["layout"]
     # The page sets the finding in its own text, which wraps at any width; the figure keeps it for reports.
-    st.markdown(f"**{escape(layout['title']['text'].replace('<br>', ' '))}**")
+    finding = escape(layout["title"]["text"].replace("<br>", " " if place.language() == "en" else ""))
+    if muted:
+        st.caption(finding)
+    else:
+        st.markdown(f"**{finding}**")
     shown = go.Figure(chart).update_layout(title_text="", margin_t=40 if layout["showlegend"] else 12)
     st.plotly_chart(shown, theme=None, key=key, alt=alt, config={"displaylogo": False, "displayModeBar": False})
     meta: dict[str, int] = layout.get("meta") or {}

@@ -97,11 +97,14 @@ def _conditions(run_id: str) -> Examples:
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def _ranked(run_id: str, n: int, outcome: Outcome | None, row: int | None) -> dict[str, Any]:
+    from jebm_core import fitted
     from jebm_core.evaluation import rank_unseen
 
     model, examples = _model(run_id), _conditions(run_id)
     context = model.context(examples.table.part(examples.keep[_chosen(len(examples.keep), row)]))
-    return rank_unseen(model, context, n, outcome=outcome).to_json()
+    # The same question has the same answer on every visit.
+    generator = fitted.torch.Generator(model.device).manual_seed(0)
+    return rank_unseen(model, context, n, outcome=outcome, generator=generator).to_json()
 
 
 @st.cache_data(max_entries=8, show_spinner=False)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import streamlit as st
 
@@ -12,16 +12,30 @@ from app.components.empty import empty_state
 from app.components.language import _, sentence
 from app.components.plain import escape
 from app.components.problem import problem
+from app.components.roles_table import KINDS, link_roles
 from app.components.run_list import run_title, state_badge
-from app.components.storage import damaged, evaluation_of, model_record, schema_of, store
+from app.components.storage import damaged, evaluation_of, model_record, open_table, schema_of, store
 from app.components.verdict import Verdict
 from app.samples import labels_of
 from app.text.numbers import count, moment
 from app.words import Marks, OutputWords
 from jebm_core.errors import UserError
-from jebm_core.report import Answer
-from jebm_core.runs.records import RunView, State
-from jebm_core.tables import OutputSchema
+from jebm_core.report import (
+    Answer,
+    answer_calibration,
+    answer_overview,
+    answer_partition,
+    answer_unseen,
+    baseline_rows,
+    coverage_rows,
+    event_rows,
+    partition_rows,
+    partition_summary_rows,
+    reliability_rows,
+    verdict,
+)
+from jebm_core.runs.records import RunSpec, RunView, State
+from jebm_core.tables import Kind, OutputSchema, Roles
 
 
 @dataclass(frozen=True)
@@ -52,6 +66,7 @@ def output_words(view: RunView, schema: OutputSchema) -> OutputWords:
         present=_("present"),
         absent=_("absent"),
         place=_("place {place}"),
+        pair=_("{slot}: {option}"),
     )
     return OutputWords(schema, labels_of(view.spec.dataset_name, place.language()), marks)
 
@@ -68,7 +83,22 @@ def open_run() -> RunView | None:
     view = store().run(run_id)
     if not view.state.ended:
         store().ensure_runner()
+    if place.get("dataset") != view.spec.dataset:
+        go_to_data_of(view.spec)
     return view
+
+
+def go_to_data_of(spec: RunSpec) -> None:
+    """Open the data set of a run, with the roles that its columns had in it."""
+    place.put(dataset=spec.dataset, roles=None)
+    if not spec.targets or spec.features is None or spec.kind not in KINDS:
+        return
+    try:
+        table = open_table()
+    except UserError:
+        return  # the run's numbers are still here; the data page says what is missing
+    if table is not None:
+        link_roles(table, Roles(spec.features, spec.targets, cast(Kind, spec.kind)))
 
 
 def open_result(what: str, why: str, icon: str) -> Result | None:
@@ -108,13 +138,31 @@ def load_result(view: RunView) -> Result:
     """
     evaluation = evaluation_of(view.id)
     parts = [evaluation.get(name) for name in ("held_out", "train")]
-    whole = all(part is None or (isinstance(part, dict) and _WANTED <= part.keys()) for part in parts)
-    if not whole or not any(parts):
-        raise damaged("evaluation", str(store().folder(view.id).evaluation))
+    file = str(store().folder(view.id).evaluation)
+    if not all(part is None or isinstance(part, dict) for part in parts):
+        raise damaged("evaluation", file)
+    try:
+        # Every verdict and every table once: a record of another version is found here, before anything is drawn.
+        for look in _LOOKS:
+            look(evaluation)
+    except (LookupError, TypeError, ValueError, AttributeError, StopIteration) as error:
+        raise damaged("evaluation", file) from error
     return Result(view, evaluation, schema_of(view.id))
 
 
-_WANTED = {"n", "nll", "intervals", "differences", "calibration", "unseen", "log_partition", "log_partition_rows"}
+_LOOKS = (
+    verdict,
+    answer_overview,
+    answer_partition,
+    answer_calibration,
+    answer_unseen,
+    partition_rows,
+    partition_summary_rows,
+    reliability_rows,
+    event_rows,
+    coverage_rows,
+    baseline_rows,
+)
 
 
 def draw_answer(answer: Answer, action: Action | None = None) -> bool:
@@ -161,7 +209,9 @@ def provenance(result: Result) -> None:
         ]
         st.markdown("\n".join(f"- {line}" for line in lines))
         if place.is_expert():
-            st.json({"settings": found.get("settings"), "model": model_record(result.view.id).get("summary")}, expanded=1)
+            st.json(
+                {"settings": found.get("settings"), "model": model_record(result.view.id).get("summary")}, expanded=1
+            )
 
 
 def _unfinished(view: RunView) -> None:

@@ -93,8 +93,13 @@ def edit_roles(table: Table, start: Roles, labels: Labels) -> Roles:
         tuple(name for name, role in chosen if role == "output"),
         cast(Kind, kind or begin.kind),
     )
-    place.put(roles=None if roles == _guess(table) else encode_roles(roles))
+    link_roles(table, roles)
     return roles
+
+
+def link_roles(table: Table, roles: Roles) -> None:
+    """Put roles into the URL where they differ from the guess."""
+    place.put(roles=None if roles == _guess(table) else encode_roles(roles))
 
 
 def encode_roles(roles: Roles) -> str:

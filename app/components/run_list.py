@@ -49,5 +49,5 @@ def run_list(runs: tuple[RunView, ...]) -> None:
                 st.caption(moment(run.created, place.language()))
             with step:
                 if st.button(_("Open"), key=f"run_{run.id}", width="stretch"):
-                    place.put(run=run.id, dataset=run.spec.dataset, roles=None)
+                    place.put(run=run.id, dataset=None, roles=None)
                     st.switch_page("views/partition.py" if run.state is State.SUCCEEDED else "views/train.py")

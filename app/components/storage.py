@@ -17,7 +17,9 @@ from jebm_core.runs.store import RunStore
 from jebm_core.tables import Examples, OutputSchema, Roles, Table, read_examples, read_table
 
 MAX_BYTES = 1_000_000_000
-DAMAGED = marked("This run's {what} can't be read ({file}). Start the run again with the same settings to write it anew.")
+DAMAGED = marked(
+    "This run's {what} can't be read ({file}). Start the run again with the same settings to write it anew."
+)
 _STARTING = threading.Lock()
 
 

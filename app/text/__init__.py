@@ -119,6 +119,8 @@ _WORDS = frozenset(
         marked("succeeded"),
         marked("failed"),
         marked("cancelled"),
+        marked("evaluation"),
+        marked("model"),
     )
 )
 _WORD_FIELDS = frozenset(("description", "name", "what", "kind", "state"))

@@ -16,8 +16,17 @@ ROOT = FOLDER.parent.parent
 KEYWORDS = {
     **DEFAULT_KEYWORDS,
     **dict.fromkeys(
-        ("marked", "Message", "UserError", "TableError", "SpecError", "ModelFolderError", "TrainingStopped", "Note",
-         "Sentence"),
+        (
+            "marked",
+            "Message",
+            "UserError",
+            "TableError",
+            "SpecError",
+            "ModelFolderError",
+            "TrainingStopped",
+            "Note",
+            "Sentence",
+        ),
         None,
     ),
 }

@@ -42,7 +42,8 @@ def decimal(number: float | None, lang: Language, digits: int = 2) -> str:
     """
     if number is None or not math.isfinite(number):
         return MISSING
-    return format_decimal(number, locale=lang, format="#,##0." + "0" * digits if digits else "#,##0")
+    shown = format_decimal(number, locale=lang, format="#,##0." + "0" * digits if digits else "#,##0")
+    return shown.replace("-", "\N{MINUS SIGN}")
 
 
 def percent(share: float | None, lang: Language, digits: int = 1) -> str:

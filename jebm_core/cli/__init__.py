@@ -52,12 +52,13 @@ app.command()(demo)
 app.command()(doctor)
 
 
-def _show_version(wanted: bool) -> None:
+def _show_version(wanted: bool) -> bool:
     if wanted:
         from importlib.metadata import version
 
         typer.echo(f"jebm {version('jebm')}")
         raise typer.Exit()
+    return wanted
 
 
 @app.callback()

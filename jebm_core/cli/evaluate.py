@@ -48,7 +48,10 @@ def evaluate(
 
     with progress("evaluate") as report:
         record = evaluate_examples(
-            fitted, examples, seed=seed, on_progress=lambda share: report(f"evaluating {len(examples.keep)} rows", share)
+            fitted,
+            examples,
+            seed=seed,
+            on_progress=lambda share: report(f"evaluating {len(examples.keep)} rows", share),
         ).to_json()
     write_json(json, record)
     show(_evaluation_lines(record), json)

@@ -114,7 +114,7 @@ def dashboard(port: int, run: str | None = None) -> Iterator["subprocess.Popen[b
     Raises:
         JebmError: the server did not start.
     """
-    command = [sys.executable, "-m", "streamlit", "run", str(app_folder() / "main.py"), "--server.port", str(port)]
+    command = [sys.executable, "-m", "streamlit", "run", str(app_folder() / "main.py"), *flags(port)]
     posix = os.name == "posix"
     server = subprocess.Popen(
         command,
@@ -166,20 +166,16 @@ def app_folder() -> Path:
     raise JebmError("This installation has no dashboard: the package app is missing.")
 
 
+def flags(port: int) -> list[str]:
+    """The settings as options of the server: these go before any file or variable that the person may have."""
+    quiet = {"logger.hideWelcomeMessage": True, "logger.level": "warning"}
+    return [f"--{name}={_text(value)}" for name, value in {**SETTINGS, **quiet, "server.port": port}.items()]
+
+
 def environment() -> dict[str, str]:
-    """This environment with the dashboard's settings; a copy of jebm that is not installed is found as well."""
-    settings = {f"STREAMLIT_{_variable(name)}": _text(value) for name, value in SETTINGS.items()}
-    settings["STREAMLIT_LOGGER_HIDE_WELCOME_MESSAGE"] = "true"
+    """This environment, in which a copy of jebm that is not installed is found as well."""
     folder, others = str(app_folder().parent), os.environ.get("PYTHONPATH")
-    return {**os.environ, **settings, "PYTHONPATH": folder if not others else f"{folder}{os.pathsep}{others}"}
-
-
-def _variable(name: str) -> str:
-    """``server.maxUploadSize`` → ``SERVER_MAX_UPLOAD_SIZE``; a run of capitals stays one word."""
-    words = ""
-    for before, sign in zip("." + name, name, strict=False):
-        words += f"_{sign}" if sign.isupper() and not (before.isupper() or before == ".") else sign
-    return words.replace(".", "_").upper()
+    return {**os.environ, "PYTHONPATH": folder if not others else f"{folder}{os.pathsep}{others}"}
 
 
 def _text(value: str | int | bool) -> str:

@@ -8,14 +8,13 @@ import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, Integer
+from jaxtyping import Float, Int64
 from torch import Tensor
 
-from jebm_core import decoding, metrics
 from jebm_core.errors import Cancelled, SpecError, TableError
 from jebm_core.evaluation import unseen
 from jebm_core.evaluation.calibration import (
@@ -28,20 +27,15 @@ from jebm_core.evaluation.calibration import (
     row_resamples,
     wilson_interval,
 )
+from jebm_core.evaluation.decoded import decode_rows, distinct_contexts
 from jebm_core.evaluation.partition import PartitionAudit, audit_partition
-from jebm_core.fitted import DRAWS, FittedModel
-from jebm_core.losses import score_draws
-from jebm_core.model import ConditionalModel, Context
-from jebm_core.proposals import ListingProposal, Proposal
+from jebm_core.fitted import FittedModel
+from jebm_core.model import Context
 from jebm_core.tables import Examples
 
 MAX_AUDITED = 1000
 """Rows of which the log-partition is audited, and on which every likelihood is then compared."""
-MAX_LISTED = 2**24
-"""Contexts times combinations up to which the whole space stands for the model instead of draws."""
-_ANNEALING_BUDGET = 600_000  # rows · items² of an audit that samples: some seconds on one core
-_ELEMENTS = 2**25
-_TIE = 1e-4  # nats; two sums of the same numbers in another order differ by less
+_ANNEALING_BUDGET = 3_000_000  # rows · statistics² of an audit that samples: some ten seconds on one core
 _Z = 1.959963984540054
 
 Interval = tuple[float, float]
@@ -130,16 +124,6 @@ class Evaluation:
         return _plain(dataclasses.asdict(self))
 
 
-class _Weighed(NamedTuple):
-    """Combinations that stand for p(·|x): normalised weights and densities, and the log of what p adds up to with τ."""
-
-    y: Integer[Tensor, "draw batch item"]
-    log_weight: Float[Tensor, "draw batch"]
-    log_density: Float[Tensor, "draw batch"]
-    log_mass: Float[Tensor, " batch"]
-    effective: Float[Tensor, " batch"]
-
-
 def evaluate(
     model: FittedModel,
     examples: Examples,
@@ -173,7 +157,7 @@ def evaluate(
     space = model.space
     context = model.context(examples.table.part(examples.keep))
     y = torch.from_numpy(examples.outputs.values).to(model.device)
-    rows = _decode_rows(model, context, y, seed, lambda share: tell(0.6 * share))
+    rows = decode_rows(model, context, y, seed, lambda share: tell(0.6 * share))
     audited = _audited_rows(model, len(y), seed)
     nll, record, learned_audit = _likelihoods(
         model, context.rows(audited), y[audited], seed, lambda s: tell(0.6 + 0.4 * s)
@@ -230,119 +214,11 @@ def evaluate(
 
 
 @torch.no_grad()
-def _decode_rows(
-    model: FittedModel, context: Context, y: Int64[Tensor, "row item"], seed: int, tell: Callable[[float], None]
-) -> dict[str, np.ndarray]:
-    """Everything that weighted combinations say, a number a row."""
-    space, kind = model.space, model.record.schema.kind
-    distinct, of_row = _distinct_contexts(context)
-    contexts = len(distinct.x)
-    listed = contexts * space.cardinality() <= MAX_LISTED
-    proposal = ListingProposal(space, model.device) if listed else model.proposal()
-    count = space.cardinality() if isinstance(proposal, ListingProposal) else DRAWS + len(model.seen)
-    size = max(1, min(512, _ELEMENTS // (space.num_items * count)))
-    generator = torch.Generator(model.device).manual_seed(seed)
-    uniform = torch.from_numpy(np.random.default_rng(seed).random(len(y)).astype(np.float32)).to(model.device)
-
-    answers: dict[str, list[Tensor]] = {}
-    pit, p_true = torch.zeros(len(y), device=model.device), torch.zeros(len(y), device=model.device)
-    is_listing = torch.tensor([isinstance(proposal, ListingProposal)])
-
-    def keep(**values: Tensor) -> None:
-        for key, value in values.items():
-            answers.setdefault(key, []).append(value)
-
-    for start in range(0, contexts, size):
-        tell(start / contexts)
-        p = model.model(distinct.rows(slice(start, start + size)))
-        w = _weigh(p, proposal, generator)
-        weight = w.log_weight.exp()
-        if isinstance(proposal, ListingProposal):
-            events = weight.T @ event_indicators(space, w.y[:, 0])
-        else:
-            events = torch.einsum("mb,mbe->be", weight, event_indicators(space, w.y))
-        best = decoding.decode_map(w.y, w.log_density)
-        keep(map=best.y, top=best.expected_utility, events=events.clamp(0, 1), effective=w.effective)
-        keep(seen=unseen.seen_mass(model, p, w.log_mass), purity=(weight * w.log_density.exp()).sum(0))
-        if kind == "subsets":
-            keep(f1=decoding.decode_f1(w.y, w.log_weight).y)
-        if kind == "rankings":
-            keep(kendall=decoding.decode_kendall(w.y, w.log_weight).y)
-        else:
-            keep(hamming=decoding.decode_hamming(w.y, w.log_weight, max(space.options_per_item())).y)
-
-        here = ((of_row >= start) & (of_row < start + size)).nonzero().squeeze(-1)
-        local = of_row[here] - start
-        density = _observed_density(model, context.rows(here), y[here]) - w.log_mass[local]
-        above, tied = _mass_above(w, local, density, distinct=contexts == len(y))
-        p_true[here] = density.exp()
-        pit[here] = above + uniform[here] * (tied if bool(is_listing) else density.exp())
-
-    found = {key: torch.cat(parts)[of_row] for key, parts in answers.items()}
-    indicators = event_indicators(space, y)
-    nothing = torch.full_like(pit, math.nan)
-    rows: dict[str, Tensor] = {key: found[key] for key in ("events", "top", "effective", "seen")}
-    rows |= {"pit": pit, "listed": is_listing}
-    rows["right"] = metrics.subset_accuracy(y, found["map"])
-    rows["f1"] = metrics.example_f1(y, found["f1"]) if "f1" in found else nothing
-    rows["f1_map"] = metrics.example_f1(y, found["map"]) if "f1" in found else nothing
-    rows["hamming_loss"] = metrics.hamming_loss(y, found["hamming"]) if "hamming" in found else nothing
-    rows["kendall_tau"] = metrics.kendall_tau(y, found["kendall"]) if "kendall" in found else nothing
-    squares = (found["events"] - indicators).square().sum(1)
-    rows["brier"] = squares / (space.num_items if kind == "configurations" else indicators.shape[1])
-    rows["brier_joint"] = 1 - 2 * p_true + found["purity"]
-    return {key: value.cpu().double().numpy() for key, value in rows.items()}
-
-
-def _weigh(p: ConditionalModel, proposal: Proposal, generator: torch.Generator) -> _Weighed:
-    """Draws and listed points as one set; the learned τ cancels from weights and densities."""
-    scored = score_draws(p, proposal.draw(p, DRAWS, generator=generator))
-    draws, ratio, tau = scored.draws, p.divergence.log_density_ratio, p.log_partition
-    own_ratio, shared = ratio(scored.affinity - tau), draws.points_log_weight + ratio(scored.points_affinity - tau)
-    weight = torch.cat([shared, draws.log_weight + own_ratio])
-    log_mass = weight.logsumexp(0)
-    density, y = shared, draws.points.unsqueeze(1).expand(-1, weight.shape[1], -1)
-    effective = torch.full_like(log_mass, float(len(draws.points)))
-    if draws.num_random:
-        density = torch.cat([shared, p.reference.log_prob(draws.y) + own_ratio])
-        y = torch.cat([y, draws.y]) if len(y) else draws.y
-        relative = torch.exp(draws.log_weight + own_ratio - log_mass + math.log(draws.num_random))
-        effective = draws.num_random / (1 + relative.var(0, correction=0))
-    return _Weighed(y, weight - log_mass, density - log_mass, log_mass, effective)
-
-
-def _mass_above(
-    w: _Weighed, local: Int64[Tensor, " row"], density: Float[Tensor, " row"], *, distinct: bool
-) -> tuple[Float[Tensor, " row"], Float[Tensor, " row"]]:
-    """Probability of what is more probable than the observed combination, and of what is exactly as probable."""
-    if distinct:
-        d, weight = w.log_density[:, local], w.log_weight[:, local].exp()
-        upper = (weight * (d > density + _TIE)).sum(0)
-        return upper, (weight * (d >= density - _TIE)).sum(0) - upper
-    d, order = w.log_density.T.sort(-1, descending=True)
-    mass = torch.nn.functional.pad(w.log_weight.T.gather(1, order).exp().cumsum(1), (1, 0))
-    falling = -d  # ascending
-    first = torch.empty_like(density)
-    last = torch.empty_like(density)
-    for column in local.unique().tolist():  # rows of one context are looked up together
-        mine = (local == column).nonzero().squeeze(-1)
-        ends = torch.stack([-density[mine] - _TIE, -density[mine] + _TIE])
-        places = torch.searchsorted(falling[column], ends[0]), torch.searchsorted(falling[column], ends[1], right=True)
-        first[mine], last[mine] = mass[column][places[0]], mass[column][places[1]]
-    return first, last - first
-
-
-def _observed_density(model: FittedModel, context: Context, y: Int64[Tensor, "row item"]) -> Float[Tensor, " row"]:
-    """log p(y|x) with the learned τ, some rows at a time."""
-    return model.log_prob(context, y).value if len(y) else torch.zeros(0, device=y.device)
-
-
-@torch.no_grad()
 def _likelihoods(
     model: FittedModel, context: Context, y: Int64[Tensor, "row item"], seed: int, tell: Callable[[float], None]
 ) -> tuple[dict[str, np.ndarray], dict[str, Any] | None, dict[str, list[float]]]:
     """−log p of the model and its baselines, a number a row, and the audit that the first rests on."""
-    distinct, of_row = _distinct_contexts(context)
+    distinct, of_row = distinct_contexts(context)
     audit: PartitionAudit | None = None
     try:
         audit = audit_partition(model.model, distinct, seed=seed, on_progress=tell)
@@ -422,16 +298,6 @@ def _audited_rows(model: FittedModel, rows: int, seed: int) -> Int64[Tensor, " a
     if rows > most:
         chosen = np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
     return torch.from_numpy(chosen).to(model.device)
-
-
-def _distinct_contexts(context: Context) -> tuple[Context, Int64[Tensor, " row"]]:
-    """Each context once, and which of them each row has. Rows stay in order where all are distinct."""
-    both = torch.cat([context.x, context.reference], 1)
-    unique, of_row = both.unique(dim=0, return_inverse=True)
-    if len(unique) == len(both):
-        return context, torch.arange(len(both), device=both.device)
-    width = context.x.shape[1]
-    return Context(unique[:, :width], unique[:, width:]), of_row
 
 
 def _interval(values: Float[np.ndarray, " row"], resampled: Float[np.ndarray, "resample row"]) -> Interval:

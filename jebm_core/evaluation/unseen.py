@@ -17,21 +17,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, final
 
-import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from jebm_core.errors import SpecError
 from jebm_core.evaluation.calibration import wilson_interval
+from jebm_core.evaluation.candidates import (
+    Change,
+    changes_between,
+    labels_of,
+    likely_candidates,
+    nearest_seen,
+    outcome_place,
+    some_contexts,
+    unseen_others,
+    with_options,
+)
 from jebm_core.fitted import FittedModel
 from jebm_core.model import ConditionalModel, Context
-from jebm_core.spaces import Configurations, OutputSpace, Rankings, Subsets
 from jebm_core.tables import Note
 
 MAX_RANKED_LISTING = 2**17
-MAX_CONTEXTS = 64
-MAX_CANDIDATES = 2**17
 FREQUENCY_SMOOTHING = 0.05
 _ELEMENTS = 2**23
 _Z = 1.959963984540054
@@ -50,16 +57,6 @@ class Share:
     value: float
     low: float
     high: float
-
-
-@final
-@dataclass(frozen=True)
-class Change:
-    """What one item, slot or rank was in the nearest seen combination, and what it is here."""
-
-    item: str
-    before: str
-    after: str
 
 
 @final
@@ -179,12 +176,14 @@ def rank_unseen(
     """
     if n < 1:
         raise SpecError("Expected at least 1 combination to rank, found n={found}; raise it.", found=n)
-    context = _some_contexts(context, seed)
+    context = some_contexts(context, seed)
     space, listed = model.space, candidates is None and model.space.cardinality() <= MAX_RANKED_LISTING
     if candidates is None:
-        candidates = space.listing(model.device) if listed else _candidates(model, context, generator)
-    place = None if outcome is None else _outcome_place(space, outcome)
-    candidates = candidates[~model.seen_before(candidates)] if place is None else _others(model, candidates, place[0])
+        candidates = space.listing(model.device) if listed else likely_candidates(model, context, generator)
+    place = None if outcome is None else outcome_place(space, outcome)
+    candidates = (
+        candidates[~model.seen_before(candidates)] if place is None else unseen_others(model, candidates, place[0])
+    )
     return _ranked(model, context, candidates, place, outcome, n, exact=listed, listed=listed, by_score=True)
 
 
@@ -209,8 +208,8 @@ def score_candidates(
             items=model.space.num_items,
             line=int((~inside).nonzero()[0]) + 1,
         )
-    place = None if outcome is None else _outcome_place(model.space, outcome)
-    context, exact = _some_contexts(context, seed), model.space.cardinality() <= MAX_RANKED_LISTING
+    place = None if outcome is None else outcome_place(model.space, outcome)
+    context, exact = some_contexts(context, seed), model.space.cardinality() <= MAX_RANKED_LISTING
     return _ranked(model, context, y, place, outcome, len(y), exact=exact, listed=False, by_score=False)
 
 
@@ -219,10 +218,10 @@ def outcome_probability(
     model: FittedModel, context: Context, y: Int64[Tensor, "row item"], outcome: tuple[str, str]
 ) -> Float[Tensor, " row"]:
     """P(outcome | the other slots of the row, x) for each row: what `event_reliability` holds against what happened."""
-    slot, option = _outcome_place(model.space, outcome)
+    slot, option = outcome_place(model.space, outcome)
     parts = []
     for rows, part in model.chunks(context):
-        choices = _with_options(y[rows], slot, model.space.options_per_item()[slot])  # [option, row, item]
+        choices = with_options(y[rows], slot, model.space.options_per_item()[slot])  # [option, row, item]
         parts.append(model.model(part).log_prob(choices).softmax(0)[option])
     return torch.cat(parts)
 
@@ -253,7 +252,8 @@ def _ranked(
             order = order[plausible >= math.exp(log_random)]
         order = order[score[order].argsort(descending=True, stable=True)[:n]]
     chosen = points[order]
-    nearest, distance = _nearest(model, chosen, place)
+    slot = None if place is None else place[0]
+    nearest, distance = nearest_seen(model, chosen, slot)
     interval = (0.0, 0.0) if exact else model.record.interval
     entries = []
     for rank, i in enumerate(order.tolist()):
@@ -264,7 +264,7 @@ def _ranked(
         entries.append(
             UnseenEntry(
                 rank=rank + 1,
-                labels=space.decode(chosen[rank]) if place is None else _labels_without(space, chosen[rank], place[0]),
+                labels=labels_of(space, chosen[rank], slot),
                 y=tuple(chosen[rank].tolist()),
                 seen=bool(distance[rank] == 0),
                 probability=value,
@@ -273,11 +273,9 @@ def _ranked(
                 odds_reference=_odds(log_p - float(log_q[i])),
                 odds_random=_odds(log_p - log_random),
                 plausibility=None if place is None else mass,
-                nearest=space.decode(nearest[rank])
-                if place is None
-                else _labels_without(space, nearest[rank], place[0]),
+                nearest=labels_of(space, nearest[rank], slot),
                 distance=int(distance[rank]),
-                changes=tuple(_changes(space, nearest[rank], chosen[rank], None if place is None else place[0])),
+                changes=tuple(changes_between(space, nearest[rank], chosen[rank], slot)),
             )
         )
     note = OF_AVERAGE if place is None else OF_CONDITIONAL
@@ -298,7 +296,7 @@ def _averages(
             log_p, log_q = p.log_prob_of(some) - log_mass, p.reference.log_prob_of(some)
             score = log_p.double().exp()
         else:
-            choices = _with_options(some, place[0], p.space.options_per_item()[place[0]])
+            choices = with_options(some, place[0], p.space.options_per_item()[place[0]])
             shape = (*choices.shape[:2], batch)
             joint = (p.log_prob_of(choices.flatten(0, 1)) - log_mass).reshape(shape)
             log_p = joint.logsumexp(0)
@@ -322,107 +320,6 @@ def _listed_mass(model: FittedModel, p: ConditionalModel) -> Float[Tensor, " bat
 def _split(p: ConditionalModel, points: Tensor) -> Iterator[Tensor]:
     size = max(1, _ELEMENTS // (p.scores.theta.shape[0] + p.space.num_statistics**2))
     yield from (part for part in points.split(size) if len(part))
-
-
-def _some_contexts(context: Context, seed: int) -> Context:
-    """At most `MAX_CONTEXTS`; a single one where all are the same, as in an unconditional model."""
-    if len(context.x) == 0:
-        raise SpecError("Expected at least one context, found none; choose some rows.")
-    both = torch.cat([context.x, context.reference], 1)
-    if bool((both == both[0]).all()):
-        return context.rows(slice(0, 1))
-    if len(context.x) <= MAX_CONTEXTS:
-        return context
-    chosen = np.sort(np.random.default_rng(seed).choice(len(context.x), MAX_CONTEXTS, replace=False))
-    return context.rows(torch.from_numpy(chosen).to(context.x.device))
-
-
-def _candidates(model: FittedModel, context: Context, generator: torch.Generator | None) -> Tensor:
-    """Draws and one-change neighbours of seen combinations, the most frequent first, each once."""
-    space = model.space
-    draws = torch.cat([d.y.reshape(-1, space.num_items) for _, d in model.weighted_draws(context, generator=generator)])
-    pool = torch.cat([draws.long(), _neighbours(space, model.seen)])[:MAX_CANDIDATES]
-    return torch.unique(pool, dim=0)
-
-
-def _neighbours(space: OutputSpace, y: Int64[Tensor, "point item"]) -> Int64[Tensor, "neighbour item"]:
-    """Every combination one change away: an item, an option, or two neighbours in a ranking."""
-    found = []
-    if isinstance(space, Rankings):
-        for place in range(space.num_items - 1):
-            found.append(torch.where(y == place, place + 1, torch.where(y == place + 1, place, y)))
-    else:
-        for item, size in enumerate(space.options_per_item()):
-            for step in range(1, size):
-                changed = y.clone()
-                changed[:, item] = (changed[:, item] + step) % size
-                found.append(changed)
-    budget = max(1, MAX_CANDIDATES // len(found))
-    return torch.cat([part[:budget] for part in found]) if found else y[:0]
-
-
-def _outcome_place(space: OutputSpace, outcome: tuple[str, str]) -> tuple[int, int]:
-    """(slot, option) as numbers; of an item of subsets the options are 0 and 1."""
-    if isinstance(space, Rankings):
-        raise SpecError("Expected a slot or an item as the outcome, found a ranking; an outcome needs other outputs.")
-    known = space.options if isinstance(space, Configurations) else (("0", "1"),) * space.num_items
-    if outcome[0] not in space.items or outcome[1] not in known[space.items.index(outcome[0])]:
-        raise SpecError(
-            "Expected a slot and one of its options as the outcome, found {slot}={option}; slots are {slots}.",
-            slot=outcome[0],
-            option=outcome[1],
-            slots=", ".join(space.items),
-        )
-    slot = space.items.index(outcome[0])
-    return slot, known[slot].index(outcome[1])
-
-
-def _with_options(y: Tensor, slot: int, options: int) -> Int64[Tensor, "option row item"]:
-    choices = y.unsqueeze(0).repeat(options, 1, 1)
-    choices[:, :, slot] = torch.arange(options, device=y.device).unsqueeze(-1)
-    return choices
-
-
-def _others(model: FittedModel, points: Tensor, slot: int) -> Tensor:
-    """Distinct combinations of the other slots (with option 0 in this one) that never occurred with any outcome."""
-    points = points.clone()
-    points[:, slot] = 0
-    points = torch.unique(points, dim=0)
-    seen = model.seen.clone()
-    seen[:, slot] = 0
-    return points[~torch.isin(model.space.key(points), model.space.key(seen))]
-
-
-def _nearest(
-    model: FittedModel, y: Tensor, place: tuple[int, int] | None
-) -> tuple[Tensor, Bool[Tensor, " row"] | Tensor]:
-    """(nearest seen combination, distance), the outcome's slot left out of the count."""
-    if place is None or not len(y):
-        distance, index = model.nearest_seen(y) if len(y) else (y.new_zeros(0), y.new_zeros(0))
-        return model.seen[index], distance
-    other = [i for i in range(y.shape[1]) if i != place[0]]
-    differs = (y[:, None, other] != model.seen[None, :, other]).sum(-1)
-    best = differs.min(1)
-    return model.seen[best.indices], best.values
-
-
-def _labels_without(space: OutputSpace, y: Tensor, slot: int) -> tuple[str, ...]:
-    if isinstance(space, Subsets):
-        kept = y.clone()
-        kept[slot] = 0
-        return space.decode(kept)
-    labels = space.decode(y)
-    return labels[:slot] + labels[slot + 1 :]
-
-
-def _changes(space: OutputSpace, before: Tensor, after: Tensor, skip: int | None) -> Iterator[Change]:
-    for i, (a, b) in enumerate(zip(before.tolist(), after.tolist(), strict=True)):
-        if a != b and i != skip:
-            if isinstance(space, Configurations):
-                yield Change(space.items[i], space.options[i][a], space.options[i][b])
-            else:
-                first = 1 if isinstance(space, Rankings) else 0
-                yield Change(space.items[i], str(a + first), str(b + first))
 
 
 def _odds(log_ratio: float) -> float | None:

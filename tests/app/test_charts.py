@@ -27,10 +27,10 @@ def _group(name: str, size: int) -> charts.AuditedGroup:
 def test_training_curves_show_four_series_and_the_baseline() -> None:
     epochs = list(range(20))
     history = charts.TrainingHistory(epochs, epochs, epochs, [0.5] * 20, [1.0] * 20, held_out_nll_independent=6.2)
-    labels = charts.TrainingLabels("Epoch", "Objective (nat)", "Training", "Held out", "ESS", "Mass", "Independent")
+    labels = charts.TrainingLabels("Epoch", "Held out (nat)", "Model", "Independent", "Objective", "ESS", "Mass")
     figure = charts.training_curves(history, title="Healthy", labels=labels).to_dict()
-    assert [trace["name"] for trace in figure["data"]] == ["Training", "Held out", "ESS", "Mass", "Independent"]
-    assert {trace.get("yaxis", "y") for trace in figure["data"]} == {"y", "y2", "y3"}
+    assert [trace["name"] for trace in figure["data"]] == ["Model", "Objective", "ESS", "Mass", "Independent"]
+    assert {trace.get("yaxis", "y") for trace in figure["data"]} == {"y", "y2", "y3", "y4"}
     assert list(figure["data"][-1]["y"]) == [6.2, 6.2]
     assert figure["layout"]["title"]["text"] == "Healthy"
 
@@ -45,7 +45,7 @@ def test_learned_against_audited_keeps_intervals_and_groups_apart() -> None:
     figure = charts.learned_against_audited(
         groups, title="t", learned="τ", audited="log Z", agreement="equal"
     ).to_dict()
-    first, second, line = figure["data"]
+    second, first, line = figure["data"]
     assert first["marker"]["symbol"] != second["marker"]["symbol"]
     np.testing.assert_allclose(first["error_x"]["array"], 0.3)
     np.testing.assert_allclose(first["error_x"]["arrayminus"], 0.2)
@@ -138,3 +138,21 @@ def test_colours_stay_apart_for_every_kind_of_sight(sight: str) -> None:
 def test_colours_stand_out_from_white(colour: str) -> None:
     luminance = float(np.dot([0.2126, 0.7152, 0.0722], _linear(colour)))
     assert 1.05 / (luminance + 0.05) >= 3.0
+
+
+def test_intervals_coverage_and_transform_hold_their_numbers() -> None:
+    figure = charts.compared(["a", "b"], [0.5, 0.2], [0.4, 0.1], [0.7, 0.2], title="t", axis="p").to_dict()
+    assert figure["data"][0]["error_x"]["array"] == pytest.approx([0.2])
+    levels = charts.CoverageLevels([0.5, 0.9], [0.4, 0.8], [0.3, 0.7], [0.5, 0.9])
+    figure = charts.coverage(levels, title="t", stated="s", observed="o", agreement="a").to_dict()
+    assert figure["data"][1]["error_y"]["arrayminus"] == pytest.approx([0.1, 0.1])
+    figure = charts.transform_histogram([1, 3], title="t", transform="x", share="s").to_dict()
+    assert figure["data"][0]["y"] == pytest.approx([0.25, 0.75])
+
+
+def test_estimates_over_the_truth_keep_their_bars() -> None:
+    figure = charts.estimated_against_true(
+        [-2.0, -1.0], [-2.5, -1.0], [-3.0, -1.1], [-2.4, -1.0], title="t", truth="x", estimate="y", agreement="a"
+    ).to_dict()
+    np.testing.assert_allclose(figure["data"][0]["error_y"]["array"], [0.1, 0.0])
+    np.testing.assert_allclose(figure["data"][0]["error_y"]["arrayminus"], [0.5, 0.1])

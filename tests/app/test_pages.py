@@ -99,13 +99,15 @@ def test_nonsense_in_the_url_is_harmless() -> None:
 def test_the_sample_opens_in_one_click_and_leads_to_training(lang: Language) -> None:
     app = _open("overview", lang)
     _healthy(app.button(key="open_sample").click().run())
-    assert app.title[0].value == translate("Data", lang)
+    assert app.title[0].value == translate("Train", lang)
     assert "420" in _text(app)
-    assert translate("Outputs", lang) in _text(app)
-    assert ("モーター" if lang == "ja" else "Motor") in _text(app)
+    assert "225,000" in _text(app), "how many combinations there are"
+    assert app.button(key="start").label == translate("Start training", lang)
+    assert "dataset" in app.query_params
+    app.switch_page("views/data.py").run()
+    assert ("モーター" if lang == "ja" else "Motor") in _text(_healthy(app))
     _healthy(app.button(key="continue").click().run())
     assert app.title[0].value == translate("Train", lang)
-    assert "dataset" in app.query_params
 
 
 @pytest.mark.parametrize("name", ["assembly", "maintenance", "suppliers"])

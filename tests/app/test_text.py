@@ -90,7 +90,7 @@ def test_unknown_messages_and_languages() -> None:
         (percent(float("nan"), "ja"), "–"),
         (percent(0.0, "ja"), "0.0%"),
         (percent(1.0, "ja"), "100.0%"),
-        (decimal(-0.5, "en", 1), "-0.5"),
+        (decimal(-0.5, "en", 1), "−0.5"),
         (count(1234567, "ja"), "1,234,567"),
         (size(1_000_000_000, "en"), "1.0 GB"),
     ],

@@ -1,0 +1,150 @@
+"""A run as it goes on: its stages, its curves, how long it will still take."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import pandas as pd
+import streamlit as st
+
+from app.charts import TrainingHistory, TrainingLabels, training_curves
+from app.components import place
+from app.components.figure import figure
+from app.components.language import _
+from app.components.storage import queue_position, store
+from app.text import marked
+from app.text.numbers import count, decimal, duration
+from jebm_core.runs.records import STAGES, ProgressRow, RunView, State
+
+POLL_SECONDS: Final = 2.0
+_STAGES: Final[Mapping[str, str]] = {
+    "reference": marked("Reference distribution"),
+    "baseline": marked("Independent parts"),
+    "training": marked("Joint training"),
+    "log-partition": marked("Log-partition"),
+    "audit": marked("Intervals"),
+    "evaluation": marked("Evaluation"),
+}
+
+
+@st.fragment(run_every=POLL_SECONDS)
+def live_run(run_id: str) -> None:
+    """Draw a run under way, and look again every two seconds; when it has ended, the whole page is drawn once more."""
+    view = store().run(run_id)
+    if view.state.ended:
+        st.rerun()
+    with st.container(border=True, key="live", gap="small"):
+        if view.state is State.QUEUED:
+            _waiting(view)
+            return
+        _headline(view)
+    rows = store().history(run_id)
+    if _of_training(rows):
+        curves(rows, running=True)
+
+
+def curves(rows: Sequence[ProgressRow], *, running: bool) -> None:
+    """Draw the four curves of a run's training, and their numbers."""
+    reports = _of_training(rows)
+    if not reports:
+        st.caption(_("This run kept no curves."))
+        return
+    independent = next(
+        (r["held_out_nll_independent"] for r in reversed(reports) if r.get("held_out_nll_independent") is not None),
+        None,
+    )
+    names = ("held_out_nll", "objective", "effective_sample_size", "total_mass")
+    columns = {name: [report.get(name) for report in reports] for name in names}
+    history = TrainingHistory(
+        epoch=[report["epoch"] for report in reports], held_out_nll_independent=independent, **columns
+    )
+    labels = TrainingLabels(
+        epoch=_("Epoch"),
+        held_out_nll=_("Held-out −log p, nat per row (lower is better)"),
+        model=_("This model"),
+        independent=_("Independent parts"),
+        objective=_("Training objective, nat (should fall)"),
+        effective_sample_size=_("Effective sample size, share of the draws (should stay high)"),
+        total_mass=_("Total mass (should approach 1)"),
+    )
+    title = training_title(columns["held_out_nll"], independent, running=running)
+    table = pd.DataFrame(
+        {
+            labels.epoch: history.epoch,
+            labels.held_out_nll: columns["held_out_nll"],
+            labels.objective: columns["objective"],
+            labels.effective_sample_size: columns["effective_sample_size"],
+            labels.total_mass: columns["total_mass"],
+        }
+    )
+    figure(training_curves(history, title=title, labels=labels), table, key="training", alt=title)
+
+
+def training_title(nll: Sequence[float | None], independent: float | None, *, running: bool) -> str:
+    """Return what the curves show, as a sentence."""
+    known = [value for value in nll if value is not None]
+    lang = place.language()
+    if not known:
+        return _("No held-out likelihood yet")
+    best = min(known)
+    if independent is None:
+        return _("Held-out −log p has come down to {nll} nat per row").format(nll=decimal(best, lang))
+    gap = decimal(abs(independent - best), lang)
+    if best < independent:
+        return _("Held-out rows are predicted {gap} nat better than by independent parts").format(gap=gap)
+    if running:
+        return _("Still {gap} nat behind independent parts on held-out rows").format(gap=gap)
+    return _("Held-out rows are predicted {gap} nat worse than by independent parts").format(gap=gap)
+
+
+def _of_training(rows: Sequence[ProgressRow]) -> list[Mapping[str, Any]]:
+    return [row.values for row in rows if row.values.get("stage") == "training"]
+
+
+def _waiting(view: RunView) -> None:
+    before = queue_position(view)
+    st.subheader(_("Waiting for its turn"), anchor=False, icon=":material/schedule:")
+    if before:
+        st.markdown(_("Runs before this one: {count}. It starts by itself.").format(count=before))
+    else:
+        st.markdown(_("It starts within a few seconds. You may close this page; the run goes on."))
+
+
+def _headline(view: RunView) -> None:
+    lang = place.language()
+    values = {} if view.progress is None else view.progress.values
+    stage = str(values.get("stage", STAGES[0]))
+    current = STAGES.index(stage) if stage in STAGES else 0
+    if view.cancelling:
+        st.subheader(_("Stopping …"), anchor=False, icon=":material/hourglass_top:")
+    else:
+        words = _("Step {number} of {steps}: {stage}").format(
+            number=current + 1, steps=len(STAGES), stage=_(_STAGES[STAGES[current]])
+        )
+        st.subheader(words, anchor=False, icon=":material/model_training:")
+    epoch, epochs = values.get("epoch"), values.get("epochs")
+    share = 0.0
+    if isinstance(epoch, int) and isinstance(epochs, int) and epochs > 1:
+        share = min(epoch / epochs, 1.0)
+    st.progress((current + share) / len(STAGES))
+    facts = [_("Running for {time}").format(time=duration(view.elapsed, lang))]
+    if share and isinstance(epoch, int):
+        facts.append(_("epoch {epoch} of at most {epochs}").format(epoch=count(epoch, lang), epochs=epochs))
+    if view.seconds_left is not None and stage == "training":
+        facts.append(_("this step takes about {time} more").format(time=duration(max(view.seconds_left, 1.0), lang)))
+    if view.attempt > 1:
+        facts.append(_("taken up again after an interruption"))
+    st.caption(" · ".join(facts))
+    _stages(current)
+
+
+def _stages(current: int) -> None:
+    with st.grid(columns=len(STAGES), min_column_width=130, gap="small"):
+        for place_of, stage in enumerate(STAGES):
+            icon, colour = (
+                (":material/check_circle:", "green")
+                if place_of < current
+                else (":material/play_circle:", "blue")
+                if place_of == current
+                else (":material/radio_button_unchecked:", "gray")
+            )
+            st.badge(_(_STAGES[stage]), icon=icon, color=colour)

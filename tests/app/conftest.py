@@ -1,0 +1,42 @@
+"""Finished runs of small samples, really done by the job process once a session."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from jebm_core.runs import RunSpec, RunStore
+from jebm_core.runs.records import State
+
+SAMPLES = Path(__file__).resolve().parents[2] / "sample_data"
+SMALL = {"epochs": 6, "samples": 8}
+
+
+def small_spec(name: str) -> RunSpec:
+    """A fit of seconds: the rankings of the suppliers, or two slots of the assemblies with their result."""
+    store = RunStore(idle_seconds=1.0)
+    dataset = store.add_dataset(SAMPLES / f"{name}.csv", f"{name}.csv")
+    targets = ("c_seal", "c_bearing", "c_result") if name == "assembly" else ()
+    return RunSpec(dataset.sha256, dataset.name, targets=targets, settings=SMALL)
+
+
+def wait_until_ended(store: RunStore, run: str, seconds: float = 240.0) -> State:
+    """The state in which a run ended."""
+    until = time.monotonic() + seconds
+    while not (view := store.run(run)).state.ended:
+        assert time.monotonic() < until, f"the run is still {view.state.value}"
+        time.sleep(0.2)
+    return view.state
+
+
+@pytest.fixture(scope="session")
+def finished(private_home: Path) -> dict[str, str]:
+    """Names of finished runs: ``suppliers`` and ``assembly``."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        store = RunStore(idle_seconds=1.0)
+        runs = {name: store.submit(small_spec(name)) for name in ("suppliers", "assembly")}
+        for name, run in runs.items():
+            state = wait_until_ended(store, run)
+            assert state is State.SUCCEEDED, (name, str(store.run(run).message))
+    return runs

@@ -1,0 +1,242 @@
+"""Runs on the pages, in every state: finished, waiting, under way, failed, cancelled, missing, damaged."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app import pages
+from app.components.train_settings import DIVERGENCES, WORDS
+from app.preflight import expected_seconds, log_combinations
+from app.text import FOLDER, Language, translate
+from jebm_core.runs import RunSpec, RunStore
+from jebm_core.runs.records import State
+from jebm_core.settings import AFFINITIES, DEVICES, LOG_PARTITIONS, PROPOSALS, REFERENCES
+from jebm_core.tables import guess_roles, read_examples, read_table
+from tests.app.conftest import SAMPLES, small_spec, wait_until_ended
+
+MAIN = FOLDER.parent / "main.py"
+LANGUAGES: tuple[Language, ...] = ("en", "ja")
+RESULTS = ("partition", "calibration", "unseen")
+ALL = [Path(entry.file).stem for entry in pages.PAGES]
+
+
+def _open(page: str, run: str, lang: Language = "en", depth: str = "business") -> AppTest:
+    app = AppTest.from_file(MAIN, default_timeout=90)
+    app.query_params.update({"lang": lang, "run": run, "depth": depth})
+    app.run()
+    if page != "overview":
+        app.switch_page(f"views/{page}.py").run()
+    return _healthy(app)
+
+
+def _healthy(app: AppTest) -> AppTest:
+    assert not app.exception
+    assert not [error.value for error in app.error if "reference" in error.value or "参照番号" in error.value]
+    return app
+
+
+def _text(app: AppTest) -> str:
+    parts = [*app.markdown, *app.caption, *app.subheader, *app.error, *app.warning, *app.info]
+    return "\n".join(str(part.value).replace("\\", "") for part in parts)
+
+
+def _has_japanese(text: str) -> bool:
+    return any("\u3040" <= mark <= "\u9fff" for mark in text)
+
+
+@pytest.fixture
+def queued(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A run that waits, without anybody to start it."""
+    monkeypatch.setattr("jebm_core.runs.store.start_runner", lambda *_args: False)
+    store = RunStore()
+    run = store.enqueue(small_spec("suppliers"))
+    yield run
+    if store.run(run).state is State.QUEUED:
+        store.cancel(run)
+
+
+@pytest.fixture
+def copy_of_finished(finished: dict[str, str]) -> str:
+    """A finished run whose files a test may spoil."""
+    return finished["suppliers"]
+
+
+@pytest.mark.parametrize("depth", ["business", "expert"])
+@pytest.mark.parametrize("lang", LANGUAGES)
+@pytest.mark.parametrize("page", ALL)
+def test_every_page_shows_a_finished_run(page: str, lang: Language, depth: str, finished: dict[str, str]) -> None:
+    app = _open(page, finished["assembly"], lang, depth)
+    assert not app.error
+    verdicts = [translate(word, lang) for word in ("Trusted", "Caution", "Do not trust")]
+    if page != "glossary":
+        assert any(word in _text(app) for word in verdicts)
+    if lang == "ja" and page in (*RESULTS, "overview", "train"):
+        for part in (*app.markdown, *app.subheader):
+            words = str(part.value)
+            named = any(mark in words for mark in ("badge", "- ", "`")) or not any(mark.isalpha() for mark in words)
+            assert named or _has_japanese(words), f"English on a Japanese page: {words}"
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+@pytest.mark.parametrize("page", [*RESULTS, "overview"])
+def test_rankings_have_all_pages_too(page: str, lang: Language, finished: dict[str, str]) -> None:
+    app = _open(page, finished["suppliers"], lang)
+    assert not app.error
+    shown = "\n".join(line for line in _text(app).splitlines() if "`" not in line)
+    assert "supplier_a" not in shown, "raw names where the sample has display names"
+
+
+def test_the_answer_has_the_key_that_the_demo_waits_for(finished: dict[str, str]) -> None:
+    for page in ("overview", *RESULTS, "train"):
+        app = _open(page, finished["suppliers"])
+        assert "answer" in {str(getattr(block.proto, "id", "")).split("-")[-1] for block in _blocks(app)}, page
+
+
+def _blocks(app: AppTest) -> list:
+    found, waiting = [], [app.main]
+    while waiting:
+        node = waiting.pop()
+        found += [node] if hasattr(node, "proto") and node.proto is not None else []
+        waiting += list(getattr(node, "children", {}).values())
+    return found
+
+
+def test_the_truth_stands_beside_the_estimates_of_a_sample(finished: dict[str, str]) -> None:
+    app = _open("unseen", finished["suppliers"])
+    assert "truly hold" not in _text(app)
+    app.toggle(key="truth").set_value(True).run()
+    assert "truly hold" in _text(_healthy(app))
+    app.switch_page("views/partition.py").run()
+    assert "true ones" in _text(_healthy(app)), "the switch is the same on every page"
+
+
+def test_no_truth_for_outputs_that_the_sample_was_not_made_with(finished: dict[str, str]) -> None:
+    assert not _open("unseen", finished["assembly"]).toggle
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_untried_combinations_are_ranked_by_outcome_and_condition(lang: Language, finished: dict[str, str]) -> None:
+    app = _open("unseen", finished["assembly"], lang)
+    assert app.selectbox(key="outcome").value == ("result", "pass")
+    before = app.dataframe[-1].value if app.dataframe else None
+    app.selectbox(key="condition").set_value(3).run()
+    assert not _healthy(app).error
+    app.selectbox(key="outcome").set_value(None).run()
+    assert not _healthy(app).error
+    assert before is not None
+
+
+def test_a_list_is_scored_and_a_wrong_cell_is_one_sentence(finished: dict[str, str]) -> None:
+    app = _open("unseen", finished["assembly"])
+    app.button(key="sample_list").click().run()
+    scored = next(frame.value for frame in app.dataframe if len(frame.value) == 30)
+    assert "Line" in scored.columns
+    app.file_uploader(key="list_upload").upload("mine.csv", b"c_seal,c_bearing\nNBR lip,tapered roller\nrubber,Hall\n")
+    app.run()
+    assert "row 3, column c_seal" in _healthy(app).error[0].value.replace("\\", "")
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+@pytest.mark.parametrize("page", [*RESULTS, "overview", "train"])
+def test_an_unknown_run_is_said_so(page: str, lang: Language) -> None:
+    app = _open(page, "unknown", lang)
+    assert len(app.error) == 1
+    assert _has_japanese(app.error[0].value) == (lang == "ja")
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+@pytest.mark.parametrize("page", [*RESULTS, "overview", "train"])
+def test_a_waiting_run_says_so(page: str, lang: Language, queued: str) -> None:
+    app = _open(page, queued, lang)
+    assert not app.error
+    assert translate("Waiting for its turn" if page == "train" else "Waiting", lang) in _text(app) or lang == "ja"
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", "{}", '{"held_out": {"n": 3}, "train": null}'])
+@pytest.mark.parametrize("page", [*RESULTS, "overview", "train"])
+def test_a_damaged_evaluation_is_one_sentence(page: str, damage: str, copy_of_finished: str) -> None:
+    file = RunStore().folder(copy_of_finished).evaluation
+    whole = file.read_text(encoding="utf-8")
+    try:
+        file.write_text(damage, encoding="utf-8")
+        app = _open(page, copy_of_finished, "ja")
+        assert len(app.error) == 1
+        assert "もう一度実行" in app.error[0].value
+    finally:
+        file.write_text(whole, encoding="utf-8")
+
+
+def test_a_verdict_of_no_trust_greys_every_number(copy_of_finished: str) -> None:
+    file = RunStore().folder(copy_of_finished).evaluation
+    whole = file.read_text(encoding="utf-8")
+    record = json.loads(whole)
+    for part in ("held_out", "train"):
+        record[part]["log_partition"] |= {"verdict": "do not trust", "mae": 1.7}
+    try:
+        file.write_text(json.dumps(record), encoding="utf-8")
+        app = _open("partition", copy_of_finished)
+        assert "Do not trust" in _text(app)
+        assert not app.subheader, "no number is large"
+    finally:
+        file.write_text(whole, encoding="utf-8")
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_a_failed_run_says_why_and_what_to_do(lang: Language) -> None:
+    store = RunStore(idle_seconds=1.0)
+    dataset = store.add_dataset(SAMPLES / "suppliers.csv", "suppliers.csv")
+    run = store.submit(RunSpec(dataset.sha256, dataset.name, settings={"affinity": "pairwise"}))
+    assert wait_until_ended(store, run) is State.FAILED
+    app = _open("train", run, lang)
+    assert len(app.error) == 1
+    assert app.button(key="resume").label == translate("Take it up again", lang)
+    _healthy(app.button(key="again").click().run())
+    assert app.button(key="start").label == translate("Start training", lang)
+    assert not _open("partition", run, lang).error
+
+
+def test_start_cancel_and_take_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    store = RunStore(idle_seconds=1.0)
+    app = AppTest.from_file(MAIN, default_timeout=60)
+    app.query_params["dataset"] = store.add_dataset(SAMPLES / "suppliers.csv", "suppliers.csv").sha256
+    app.query_params["depth"] = "expert"
+    app.run()
+    app.switch_page("views/train.py").run()
+    app.number_input(key="epochs").set_value(300)
+    _healthy(app.button(key="start").click().run())
+    run = str(app.query_params["run"][0] if isinstance(app.query_params["run"], list) else app.query_params["run"])
+    again = AppTest.from_file(MAIN, default_timeout=60)
+    again.query_params.update({key: app.query_params[key] for key in ("dataset", "depth")})
+    again.run()
+    again.switch_page("views/train.py").run()
+    again.number_input(key="epochs").set_value(300)
+    again.button(key="start").click().run()
+    second = again.query_params["run"]
+    assert run in second, "an equal run under way is joined, not started twice"
+    app.button(key="cancel").click().run()
+    assert wait_until_ended(store, run) is State.CANCELLED
+    app.run()
+    assert "cancelled" in _text(_healthy(app))
+    app.button(key="resume").click().run()
+    assert store.run(run).state in (State.QUEUED, State.RUNNING)
+    time.sleep(0.1)
+    store.cancel(run)
+    assert wait_until_ended(store, run) is State.CANCELLED
+
+
+def test_every_setting_has_a_word() -> None:
+    for codes in (AFFINITIES, PROPOSALS, REFERENCES, LOG_PARTITIONS, DEVICES, DIVERGENCES):
+        assert set(codes) <= set(WORDS)
+
+
+def test_the_size_of_a_space_and_its_time() -> None:
+    table = read_table("assembly.csv", content=(SAMPLES / "assembly.csv").read_bytes())
+    outputs = read_examples(table, guess_roles(table)).outputs
+    assert round(2.718281828459045 ** log_combinations(outputs)) == 225_000
+    low, high = expected_seconds(outputs, 420, None, None)
+    assert 5 < low < high < 600
