@@ -17,7 +17,7 @@ from jaxtyping import Float, Int64, Integer
 from torch import Tensor
 
 from jebm_core.interactions import linear_energy
-from jebm_core.spaces import OutputSpace
+from jebm_core.spaces import OutputSpace, Rankings
 
 
 class ReferenceDistribution(ABC):
@@ -102,6 +102,40 @@ class LinearDistribution(ReferenceDistribution):
 
     def is_product(self) -> bool:
         return self.space.factorises
+
+
+@final
+class UniformRankings(ReferenceDistribution):
+    """All k! rankings equally likely, for more items than a permanent can be computed for: it samples and scores, but does not tilt."""
+
+    def __init__(self, space: Rankings, batch: int, device: torch.device) -> None:
+        self.space, self.batch, self.device = space, batch, device
+
+    def log_prob(self, y: Integer[Tensor, "*sample batch item"]) -> Float[Tensor, "*sample batch"]:
+        inside = self.space.contains(y)
+        return torch.where(inside, -self.space.log_cardinality(), -math.inf).to(torch.get_default_dtype())
+
+    def log_prob_of(self, points: Integer[Tensor, "point item"]) -> Float[Tensor, "point batch"]:
+        return self.log_prob(points).unsqueeze(-1).expand(-1, self.batch)
+
+    def sample(
+        self, num_samples: int, *, generator: torch.Generator | None = None
+    ) -> Integer[Tensor, "sample batch item"]:
+        shape = (num_samples, self.batch, self.space.num_items)
+        return torch.rand(shape, device=self.device, generator=generator).argsort(-1)
+
+    def log_normalizer(self, theta: Float[Tensor, "batch statistic"]) -> Float[Tensor, " batch"]:
+        return self.space.linear_log_partition(theta) - self.space.log_cardinality()  # refuses, in the space's words
+
+    def tilt(self, theta: Float[Tensor, "batch statistic"]) -> ReferenceDistribution:
+        return LinearDistribution(self.space, theta)
+
+    def marginals(self) -> Float[Tensor, "batch statistic"]:
+        shape = (self.batch, self.space.num_statistics)
+        return torch.full(shape, 1 / self.space.num_items, device=self.device)
+
+    def is_product(self) -> bool:
+        return False
 
 
 @final

@@ -10,7 +10,6 @@ from torch import Tensor
 from jebm_core.losses import score_draws
 from jebm_core.model import ConditionalModel
 from jebm_core.proposals import Proposal
-from jebm_core.spaces import OutputSpace
 
 
 class WeightedDraws(NamedTuple):
@@ -47,16 +46,3 @@ def draw_weighted(
     noise = relative.var(0, correction=0) if own.shape[0] else torch.zeros_like(total)
     effective = (own.shape[0] or draws.points.shape[0]) / (1 + noise)
     return WeightedDraws(y, log_weight - total, effective, listed=own.shape[0] == 0)
-
-
-def merged_log_weight(space: OutputSpace, draws: WeightedDraws) -> Tensor:
-    """Total log weight of each draw's combination: repeats count together."""
-    if draws.listed:
-        return draws.log_weight
-    same = space.key(draws.y)
-    order = same.argsort(dim=0, stable=True)
-    keys, weight = same.gather(0, order), draws.log_weight.gather(0, order).exp()
-    starts = torch.cat([torch.ones_like(keys[:1], dtype=torch.bool), keys[1:] != keys[:-1]])
-    group = starts.long().cumsum(0) - 1
-    sums = torch.zeros_like(weight).scatter_add(0, group, weight).gather(0, group)
-    return torch.empty_like(sums).scatter(0, order, sums).log()

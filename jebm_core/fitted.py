@@ -18,20 +18,21 @@ from torch import Tensor
 from jebm_core import decoding
 from jebm_core.classifiers import ClassifierMarginals
 from jebm_core.distributions import sample_categorical
-from jebm_core.draws import WeightedDraws, draw_weighted, merged_log_weight
+from jebm_core.draws import WeightedDraws, draw_weighted
 from jebm_core.errors import ModelFolderError, SpecError
 from jebm_core.model import AnchoredBase, Context, JointModel
 from jebm_core.proposals import (
     AnchoredProposal,
     ListingProposal,
     MeanFieldProposal,
+    PlackettLuceProposal,
     Proposal,
-    ReferenceProposal,
     TiltProposal,
 )
-from jebm_core.recipes import Architecture, build_model, describe_space
+from jebm_core.recipes import build_model, describe_space, independent_architecture
 from jebm_core.record import FORMAT, ModelRecord
-from jebm_core.spaces import OutputSpace, Rankings
+from jebm_core.spaces import OutputSpace
+from jebm_core.spaces.distance import distance_features, distance_of_agreement
 from jebm_core.tables import Table
 
 CHUNK = 512
@@ -75,7 +76,7 @@ class FittedModel:
         self.classifier = classifier
         self.space: OutputSpace = model.space
         self._seen_keys = self.space.key(seen).sort().values
-        self._seen_features = self._distance_features(seen)
+        self._seen_features = distance_features(self.space, seen)
 
     @property
     def device(self) -> torch.device:
@@ -129,28 +130,11 @@ class FittedModel:
         Distance: items or slots that differ; for rankings, pairs of items in the other order.
         """
         distances, indices = [], []
-        for part in self._distance_features(y).split(CHUNK):
-            agreement = part @ self._seen_features.T
-            best = agreement.max(-1)
-            distances.append(best.values)
+        for part in distance_features(self.space, y).split(CHUNK):
+            best = (part @ self._seen_features.T).max(-1)
+            distances.append(distance_of_agreement(self.space, best.values))
             indices.append(best.indices)
-        agreement = torch.cat(distances)
-        if isinstance(self.space, Rankings):
-            pairs = self.space.num_items * (self.space.num_items - 1) / 2
-            distance = (pairs - agreement) / 2
-        elif self.space.num_statistics == self.space.num_items:
-            distance = (self.space.num_items - agreement) / 2
-        else:
-            distance = self.space.num_items - agreement
-        return distance.round().long(), torch.cat(indices)
-
-    def _distance_features(self, y: Tensor) -> Tensor:
-        """Vectors whose inner product counts agreements: ±1 an item, one-hot an option, ±1 a pair in a ranking."""
-        if isinstance(self.space, Rankings):
-            a, b = torch.triu_indices(self.space.num_items, self.space.num_items, offset=1, device=y.device)
-            return (y[:, b] - y[:, a]).sign().float()
-        phi = self.space.statistics(y)
-        return 2 * phi - 1 if self.space.num_statistics == self.space.num_items else phi
+        return torch.cat(distances), torch.cat(indices)
 
     # ---- draws ------------------------------------------------------------------------------------------------------
 
@@ -165,8 +149,7 @@ class FittedModel:
         )
         if p.has_mean_field:
             return MeanFieldProposal()
-        exact = not (isinstance(self.space, Rankings) and self.record.architecture.base == "zero")
-        return TiltProposal() if exact else ReferenceProposal()
+        return TiltProposal() if self.space.exact_linear else PlackettLuceProposal()
 
     def _no_inputs(self) -> Tensor:
         return self._seen_features.new_zeros(1, self.model.reference.input_width)
@@ -239,11 +222,11 @@ class FittedModel:
         """
         self._check_utility(utility)
         parts = []
-        for _, draws in self.weighted_draws(context, generator=generator, independent=independent):
+        for rows, draws in self.weighted_draws(context, generator=generator, independent=independent):
             if callable(utility):
                 parts.append(decoding.decode_table(draws.y, draws.log_weight, utility))
             elif utility == "map":
-                parts.append(decoding.decode_map(draws.y, merged_log_weight(self.space, draws)))
+                parts.append(decoding.decode_map(draws.y, self._log_density(context.rows(rows), draws, independent)))
             elif utility == "f1":
                 parts.append(decoding.decode_f1(draws.y, draws.log_weight, empty_value=empty_value))
             elif utility == "hamming":
@@ -253,6 +236,13 @@ class FittedModel:
         return decoding.Decoded(
             torch.cat([d.y for d in parts]), torch.cat([d.expected_utility for d in parts]), all(d.exact for d in parts)
         )
+
+    def _log_density(self, context: Context, draws: WeightedDraws, independent: bool) -> Float[Tensor, "draw batch"]:
+        """log p of each drawn combination; a weight is that only where everything is listed."""
+        if draws.listed:
+            return draws.log_weight
+        model = self.independent if independent and self.independent is not None else self.model
+        return model(context).log_prob(draws.y)
 
     def _check_utility(self, utility: object) -> None:
         kind = self.record.schema.kind
@@ -296,52 +286,63 @@ def load(folder: Path | str, *, device: torch.device | str = "cpu") -> FittedMod
     """
     folder = Path(folder)
     try:
-        record = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        if record.get("format") != FORMAT:
-            raise ModelFolderError(
-                "{folder}: expected a model of format {expected}, found {found}; fit it again with this version.",
-                folder=folder,
-                expected=FORMAT,
-                found=record.get("format"),
-            )
-        parsed = ModelRecord.from_json(record)
+        text = (folder / "model.json").read_text(encoding="utf-8")
         tensors = load_file(folder / "model.safetensors", device=str(device))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise ModelFolderError(
-            "{folder}: expected a model folder with model.json and model.safetensors, found no {missing}; give the folder that was written by --out.",
+            "{folder}: expected a model folder with model.json and model.safetensors, found no {missing}; "
+            "give the folder that was written by --out.",
             folder=folder,
-            missing=Path(error.filename or "").name,
+            missing="model.safetensors" if (folder / "model.json").is_file() else "model.json",
         ) from error
-    except (ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (UnicodeDecodeError, SafetensorError) as error:
+        raise _damaged(folder, error) from error
+    try:
+        content = json.loads(text)
+        found = content.get("format")
+        record = ModelRecord.from_json(content) if found == FORMAT else None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _damaged(folder, error) from error
+    if record is None:
         raise ModelFolderError(
-            "{folder}: expected a readable model, found a damaged file ({detail}); copy the folder again or fit again.",
+            "{folder}: expected a model of format {expected}, found {found}; fit it again with this version.",
             folder=folder,
-            detail=error,
-        ) from error
-    space = describe_space(parsed.schema.kind, parsed.schema.names, parsed.schema.options)
-    model = build_model(space, parsed.architecture)
-    model.load_state_dict({k.removeprefix("model."): t for k, t in tensors.items() if k.startswith("model.")})
-    independent = None
-    state = {k.removeprefix("independent."): t for k, t in tensors.items() if k.startswith("independent.")}
-    if state:
-        independent = build_model(space, independent_architecture(parsed.architecture))
-        independent.load_state_dict(state)
-        independent.to(device)
-    classifier = (
-        ClassifierMarginals.load(space, folder / "reference.skops") if (folder / "reference.skops").exists() else None
-    )
+            expected=FORMAT,
+            found=found,
+        )
+    space = describe_space(record.schema.kind, record.schema.names, record.schema.options)
+    try:
+        model = build_model(space, record.architecture)
+        model.load_state_dict(_under(tensors, "model."))
+        independent = None
+        if _under(tensors, "independent."):
+            independent = build_model(space, independent_architecture(record.architecture))
+            independent.load_state_dict(_under(tensors, "independent."))
+            independent.to(device)
+        seen, seen_counts = tensors["seen"], tensors["seen_counts"]
+    except (RuntimeError, KeyError) as error:  # numbers that don't fit the description
+        raise _damaged(folder, error) from error
+    classifier = None
+    if record.architecture.reference == "predicted":
+        if not (folder / "reference.skops").exists():
+            raise ModelFolderError(
+                "{folder}: expected reference.skops, the classifier that this model's reference needs, found none; "
+                "copy the whole folder again.",
+                folder=folder,
+            )
+        classifier = ClassifierMarginals.load(space, folder / "reference.skops")
     return FittedModel(
-        model.to(device),
-        parsed,
-        seen=tensors["seen"],
-        seen_counts=tensors["seen_counts"],
-        independent=independent,
-        classifier=classifier,
+        model.to(device), record, seen=seen, seen_counts=seen_counts, independent=independent, classifier=classifier
     )
 
 
-def independent_architecture(shape: Architecture) -> Architecture:
-    """The same network without interactions: independent items, exactly normalised."""
-    import dataclasses
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
-    return dataclasses.replace(shape, affinity="unary", base="tilt", anchors=0, correction="constant", divergence="kl")
+
+def _damaged(folder: Path, error: Exception) -> ModelFolderError:
+    return ModelFolderError(
+        "{folder}: expected a readable model, found a damaged file ({detail}); copy the folder again or fit again.",
+        folder=folder,
+        detail=str(error).splitlines()[0] if str(error) else type(error).__name__,
+    )

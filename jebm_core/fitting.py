@@ -20,11 +20,17 @@ import torch
 from jebm_core.checkpoints import restore_checkpoint, save_checkpoint
 from jebm_core.classifiers import ClassifierMarginals
 from jebm_core.errors import Cancelled, SpecError, TrainingStopped
-from jebm_core.fitted import FittedModel, independent_architecture
+from jebm_core.fitted import FittedModel
 from jebm_core.model import JointModel
 from jebm_core.preparation import prepare
 from jebm_core.proposals import ListingProposal, TiltProposal
-from jebm_core.recipes import build_model, choose_architecture, choose_plan, choose_proposals
+from jebm_core.recipes import (
+    build_model,
+    choose_architecture,
+    choose_plan,
+    choose_proposals,
+    independent_architecture,
+)
 from jebm_core.record import ModelRecord
 from jebm_core.refinement import refine_log_partition, residual_interval
 from jebm_core.settings import FitSettings
@@ -270,7 +276,12 @@ class _Run:
         model = trainer.model
         if model.divergence.name != "kl":
             return
-        self.report(Progress("log-partition", proposal=trainer.proposal.name))
+        name = trainer.proposal.name
+
+        def on_chunk(done: int, of: int) -> None:
+            self.report(Progress("log-partition", done, of, proposal=name))
+            self.stop_if_asked()
+
         p = model.unnormalised(trainer.valid.context.rows(slice(0, 1)))
         if not model.base.is_exact(p):
             refine_log_partition(
@@ -280,14 +291,13 @@ class _Run:
                 trainer.proposal,
                 samples=4 * trainer.samples,
                 generator=trainer.generator,
-                should_stop=self.should_stop,
+                on_chunk=on_chunk,
             )
-        self.stop_if_asked()
 
     def fingerprint(self) -> str:
         """Identifies data and settings for checkpoints."""
         digest = hashlib.sha256(self.examples.outputs.values.tobytes())
-        digest.update(repr((self.examples.table.sha256, self.examples.roles, self.settings)).encode())
+        digest.update(repr((version("jebm"), self.examples.table.sha256, self.examples.roles, self.settings)).encode())
         return digest.hexdigest()
 
     def record(

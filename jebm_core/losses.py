@@ -46,7 +46,7 @@ def joint_objective(p: ConditionalModel, y: Integer[Tensor, "batch item"], score
     if draws.points.shape[0]:
         expectation = expectation + f.weighted_conjugate(draws.points_log_weight, scored.points_affinity - tau).sum(0)
     loss = tau + expectation - p.affinity(y.unsqueeze(0)).squeeze(0)
-    if draws.mean_affinity is not None and f.limit == -1.0:
+    if draws.mean_affinity is not None and f.name == "kl":
         variate = scored.affinity.mean(0) - draws.mean_affinity
         loss = loss - (variate - variate.detach())
     return loss

@@ -8,6 +8,7 @@ The *base* is what can be said about the log-partition in closed form, from g it
 base           value                                                                                     holds when
 =============  ========================================================================================  ==================
 `ZeroBase`     0: τ is a network alone                                                                   always
+`PositionsBase`  Σ_i log mean_p e^{θ_ip}: items placed alone                                            rankings, uniform q
 `TiltBase`     A_q(θ), exact without interactions                                                        q tilts exactly
 `MeanFieldBase`  evidence lower bound L(m) at the mean-field fixed point                                 product q, quadratic h
 `AnchoredBase`   log(Z on observed combinations + e^(bound on all others))                               as above
@@ -102,7 +103,7 @@ class ConditionalModel:
     @property
     def is_linear(self) -> bool:
         """Whether log Z_q is A_q(θ): no interactions, and the divergence whose τ is a log-partition."""
-        return self.scores.interaction is None and self.divergence.name == "kl"
+        return self.scores.interaction is None and self.divergence.name == "kl" and self.space.exact_linear
 
     @property
     def has_mean_field(self) -> bool:
@@ -175,6 +176,24 @@ class TiltBase(Base):
 
 
 @final
+class PositionsBase(Base):
+    """Σ_i log mean_p e^{θ_ip}: the log-partition if every item chose its position alone. For `Rankings` of any size, uniform q.
+
+    Zero for θ = 0, and growing with θ about as log Z does; it bounds nothing.
+    """
+
+    num_features = 1
+
+    def forward(self, p: ConditionalModel) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch feature"]]:
+        items = p.space.num_items
+        value = p.scores.theta.unflatten(-1, (items, items)).logsumexp(-1).sum(-1) - items * math.log(items)
+        return value, value.detach().unsqueeze(-1)
+
+    def is_exact(self, p: ConditionalModel) -> bool:
+        return False
+
+
+@final
 class MeanFieldBase(Base):
     """L(m) at the mean-field fixed point."""
 
@@ -199,7 +218,8 @@ class AnchoredBase(Base):
         Z_A = Σ_{y∈A} w(y),     L_rest = (L(m) − Σ_{y∈A} m(y) log(w(y)/m(y))) / (1 − M) + log(1 − M).
 
     L_rest is the evidence lower bound of m restricted to the complement of A, so the value is a certified lower bound of log Z_q(x) – and, by
-    Gibbs' inequality, never below either L(m) or log Z_A. Cost: one score a pair of context and anchor.
+    Gibbs' inequality, not below L(m) or log Z_A (where M > 0.999 the rest
+    is left out: log Z_A alone). Cost: one score a pair of context and anchor.
     """
 
     num_features = 6

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from jebm_core.divergences import divergence_from_name
 from jebm_core.errors import SpecError
-from jebm_core.model import AnchoredBase, Base, JointModel, MeanFieldBase, TiltBase, ZeroBase
+from jebm_core.model import AnchoredBase, Base, JointModel, MeanFieldBase, PositionsBase, TiltBase, ZeroBase
 from jebm_core.networks import (
     Affinity,
     FullPairwiseHead,
@@ -24,11 +24,11 @@ from jebm_core.networks import (
     UnaryHead,
     correction_network,
 )
-from jebm_core.permanents import MAX_EXACT_ITEMS
 from jebm_core.proposals import (
     AnchoredProposal,
     ListingProposal,
     MeanFieldProposal,
+    PlackettLuceProposal,
     Proposal,
     ReferenceProposal,
     TiltProposal,
@@ -41,7 +41,8 @@ from jebm_core.training import Plan, Rows
 MAX_ANCHORS = 256
 """Observed combinations that are listed in the base and the proposal; the most frequent ones where there are more."""
 MAX_FULL_STATISTICS = 48
-"""Linear statistics up to which every pair has a weight of its own; above, pairs share low-rank factors."""
+"""Linear statistics up to which every pair may have a weight of its own, if there are as many rows as pairs; else pairs share
+low-rank factors."""
 MAX_LISTED_TRAINING = 2**10
 """Size of the space up to which training lists every combination by default."""
 RANK = 16
@@ -86,7 +87,7 @@ def choose_architecture(space: OutputSpace, train: Rows, settings: FitSettings) 
     Raises:
         SpecError: settings that don't fit the space or each other, with what to choose instead.
     """
-    affinity = _choose_affinity(space, settings)
+    affinity = _choose_affinity(space, len(train.y), settings)
     reference = "marginals" if settings.reference == "auto" else settings.reference
     if reference == "marginals" and not space.factorises:
         # Marginals of rankings cost a permanent and gain nothing over a learned bias.
@@ -101,12 +102,14 @@ def choose_architecture(space: OutputSpace, train: Rows, settings: FitSettings) 
     )
 
 
-def _choose_affinity(space: OutputSpace, settings: FitSettings) -> str:
+def _choose_affinity(space: OutputSpace, rows: int, settings: FitSettings) -> str:
     ranking = isinstance(space, Rankings)
     if settings.affinity == "auto":
         if ranking:
             return "birkhoff"
-        return "pairwise" if space.num_statistics <= MAX_FULL_STATISTICS else "lowrank"
+        statistics = space.num_statistics
+        affordable = statistics <= MAX_FULL_STATISTICS and statistics * (statistics - 1) / 2 <= rows
+        return "pairwise" if affordable else "lowrank"
     if ranking:
         fits = ("permutahedron", "birkhoff", "preference", "unary")
     else:
@@ -126,8 +129,8 @@ def _choose_base(space: OutputSpace, affinity: str, reference: str, settings: Fi
         return "zero"  # other divergences: τ is a multiplier, not a log-partition, and has no closed form
     if settings.proposal == "reference" and settings.log_partition == "auto":
         return "zero"  # the published method, as published
-    if isinstance(space, Rankings) and space.num_items > MAX_EXACT_ITEMS:
-        return "zero"
+    if not space.exact_linear:
+        return "positions" if reference == "uniform" else "zero"
     if not space.factorises or affinity in ("unary", "set") or reference == "candidates":
         return "tilt"
     return "anchored"
@@ -197,22 +200,23 @@ def _build_base(space: OutputSpace, shape: Architecture, y: Tensor | None) -> Ba
             return MeanFieldBase()
         case "tilt":
             return TiltBase()
+        case "positions":
+            return PositionsBase()
         case _:
             return ZeroBase()
 
 
-def choose_proposals(
-    space: OutputSpace, model: JointModel, train: Rows, settings: FitSettings
-) -> Sequence[Proposal]:
+def choose_proposals(space: OutputSpace, model: JointModel, train: Rows, settings: FitSettings) -> Sequence[Proposal]:
     """The ladder of proposals, the chosen one first; a guard that fails climbs it."""
     device = train.y.device
     anchors = anchors_of(train.y)
     quadratic = isinstance(model.affinity.interaction, FullPairwiseHead | LowRankPairwiseHead)
     product = space.factorises and not isinstance(model.reference, CandidateReference)
-    exact = not (isinstance(space, Rankings) and space.num_items > MAX_EXACT_ITEMS)
     ladder: dict[str, Proposal] = {"reference": ReferenceProposal()}
-    if exact:
+    if space.exact_linear:
         ladder["tilt"] = TiltProposal()
+    if isinstance(space, Rankings):
+        ladder["plackett-luce"] = PlackettLuceProposal()
     if product and (quadratic or model.affinity.interaction is None):
         ladder["meanfield"] = MeanFieldProposal()
         ladder["anchored"] = AnchoredProposal(space, anchors)
@@ -231,7 +235,7 @@ def choose_proposals(
         # Flips around observed combinations cover modes that one tilt misses; with very many items they cover too little to pay.
         first = "anchored" if space.num_statistics <= MAX_FULL_STATISTICS else "meanfield"
         return [ladder.pop(first), *_stronger(first, ladder)]
-    return [ladder["tilt"] if exact else ladder["reference"]]
+    return [ladder["tilt"]] if space.exact_linear else [ladder["plackett-luce"]]
 
 
 def _stronger(name: str, ladder: Mapping[str, Proposal]) -> list[Proposal]:
@@ -249,6 +253,11 @@ def choose_plan(train: Rows, settings: FitSettings) -> Plan:
     samples = settings.samples or (1000 if settings.proposal == "reference" else 32)
     epochs = settings.epochs or max(20, min(300, 300_000 // rows))
     return Plan(epochs=epochs, batch_size=batch, samples=samples, seconds=settings.time_budget or float("inf"))
+
+
+def independent_architecture(shape: Architecture) -> Architecture:
+    """The same network without interactions: independent items, exactly normalised."""
+    return dataclasses.replace(shape, affinity="unary", base="tilt", anchors=0, correction="constant", divergence="kl")
 
 
 def describe_space(kind: str, names: Sequence[str], options: Sequence[Sequence[str]]) -> OutputSpace:

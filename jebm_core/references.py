@@ -16,9 +16,10 @@ from jebm_core.distributions import (
     MixtureDistribution,
     PointsDistribution,
     ReferenceDistribution,
+    UniformRankings,
 )
 from jebm_core.errors import SpecError
-from jebm_core.spaces import OutputSpace
+from jebm_core.spaces import OutputSpace, Rankings
 
 
 class Reference(nn.Module, ABC):
@@ -51,7 +52,9 @@ class UniformReference(Reference):
         super().__init__()
         self.space = space
 
-    def forward(self, inputs: Float[Tensor, "batch width"]) -> LinearDistribution:
+    def forward(self, inputs: Float[Tensor, "batch width"]) -> ReferenceDistribution:
+        if isinstance(self.space, Rankings) and not self.space.exact_linear:
+            return UniformRankings(self.space, inputs.shape[0], inputs.device)
         return LinearDistribution(self.space, inputs.new_zeros(inputs.shape[0], self.space.num_statistics))
 
     def to_json(self) -> dict[str, object]:

@@ -16,7 +16,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from jebm_core.errors import Cancelled
 from jebm_core.losses import estimated_log_partition, score_draws, total_mass
 from jebm_core.model import Context, JointModel
 from jebm_core.proposals import Proposal
@@ -43,7 +42,7 @@ def _targets(
     proposal: Proposal,
     samples: int,
     generator: torch.Generator | None,
-    should_stop: Callable[[], bool] | None = None,
+    on_chunk: Callable[[int, int], None] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(inputs of δ, base, log Ẑ) for these contexts, in chunks."""
     parts = []
@@ -54,8 +53,8 @@ def _targets(
         inputs = torch.cat([part.x, (features - model.feature_mean) / model.feature_scale], -1)
         scored = score_draws(p, proposal.draw(p, samples, generator=generator))
         parts.append((inputs, base, estimated_log_partition(scored)))
-        if should_stop is not None and should_stop():
-            raise Cancelled("The fit was cancelled.")
+        if on_chunk is not None:
+            on_chunk(len(parts), math.ceil(len(context.x) / CHUNK))
     inputs, base, log_z = (torch.cat(column) for column in zip(*parts, strict=True))
     return inputs, base, log_z
 
@@ -78,9 +77,11 @@ def refine_log_partition(
     batch_size: int = 256,
     learning_rate: float = 2e-3,
     generator: torch.Generator | None = None,
-    should_stop: Callable[[], bool] | None = None,
+    on_chunk: Callable[[int, int], None] | None = None,
 ) -> tuple[float, float]:
     """Train δ alone; the best on held-out contexts is kept, so it is never worse there than before.
+
+    ``on_chunk(done, of)`` hears of progress and may raise `Cancelled`.
 
     Ẑ_q is estimated once for a pool of mixed contexts; it enters the objective linearly, so its noise is averaged, not learned as a bias.
     Cost: contexts · samples scores, then ``steps`` steps of the small network alone.
@@ -90,8 +91,8 @@ def refine_log_partition(
     """
     model.eval()
     pool = mixed_contexts(train, contexts, generator=generator)
-    inputs, base, log_z = _targets(model, pool, proposal, samples, generator, should_stop)
-    held = _targets(model, valid, proposal, 4 * samples, generator, should_stop)
+    inputs, base, log_z = _targets(model, pool, proposal, samples, generator, on_chunk)
+    held = _targets(model, valid, proposal, 4 * samples, generator, on_chunk)
 
     def held_out_objective() -> float:
         with torch.no_grad():
@@ -112,8 +113,6 @@ def refine_log_partition(
             found = held_out_objective()
             if found < best:
                 best, kept = found, copy.deepcopy(model.correction.state_dict())
-            if should_stop is not None and should_stop():
-                break
     model.correction.load_state_dict(kept)
     return before, best
 

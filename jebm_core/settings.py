@@ -20,7 +20,7 @@ AFFINITIES = (
     "birkhoff",
     "preference",
 )
-PROPOSALS = ("auto", "reference", "tilt", "meanfield", "anchored", "listing")
+PROPOSALS = ("auto", "reference", "tilt", "meanfield", "anchored", "plackett-luce", "listing")
 REFERENCES = ("auto", "uniform", "marginals", "candidates", "logistic", "forest")
 LOG_PARTITIONS = ("auto", "corrected", "constant", "linear", "mlp", "residual")
 SPACES = ("auto", "subsets", "configurations", "rankings")

@@ -6,6 +6,11 @@ resource is absent it is skipped with the reason.
 """
 
 import os
+
+# Before torch is imported, here and in every process that a test starts: the tests are many small computations, and threads
+# that wait for one another make them ten times slower on a busy machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import shutil
 from collections.abc import Iterator
 from pathlib import Path

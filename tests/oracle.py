@@ -1,7 +1,7 @@
 """Slow, obvious twins that list every combination in double precision, and the statistics that tests share.
 
-Nothing here knows a closed form: a sum over 𝒴 is a sum over its listing, a maximum over distributions is found by bisection on
-f alone, an expectation of draws is held against the listing.
+Nothing here knows a closed form: a sum over 𝒴 is a sum over its listing, a maximum over distributions is found by
+bisection on f alone, an expectation of draws is held against the listing.
 """
 
 import math

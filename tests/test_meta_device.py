@@ -1,7 +1,8 @@
 """Everything that computes stays on the device of its inputs and never waits for it.
 
-On torch's ``meta`` device tensors have shapes but no numbers, so that reading a number, indexing by a mask or a loop that depends on data
-fails at once. What meta lets pass, a tensor of another device in the same operation, is refused by a dispatch mode.
+On torch's ``meta`` device tensors have shapes but no numbers, so that reading a number, indexing by a mask or a loop
+that depends on data fails at once. What meta lets pass, a tensor of another device in the same operation, is refused by
+a dispatch mode.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""The public door: every name in ``jebm_core.__all__`` is there, does what it is for, and costs nothing until it is used."""
+"""The public door: every name in ``jebm_core.__all__`` does what it is for, and costs nothing until it is used."""
 
 import subprocess
 import sys
@@ -31,7 +31,9 @@ def done() -> Any:
 
 USES: dict[str, Callable[[Any, Path], object]] = {
     "Configurations": lambda done, path: jebm_core.Configurations(("a",), (("x", "y"),)).cardinality() == 2,
-    "FitSettings": lambda done, path: jebm_core.FitSettings.from_json(jebm_core.FitSettings(seed=3).to_json()).seed == 3,
+    "FitSettings": lambda done, path: (
+        jebm_core.FitSettings.from_json(jebm_core.FitSettings(seed=3).to_json()).seed == 3
+    ),
     "FittedModel": lambda done, path: isinstance(done.model, jebm_core.FittedModel),
     "Rankings": lambda done, path: jebm_core.Rankings(("a", "b", "c")).cardinality() == 6,
     "Subsets": lambda done, path: jebm_core.Subsets(("a", "b")).cardinality() == 4,

@@ -138,7 +138,9 @@ def test_a_proposal_is_given_or_refused(space: OutputSpace, proposal: str):
 
 
 def test_a_space_too_large_to_list_is_refused_for_listing():
-    with pytest.raises(SpecError, match=r"^Expected a space of at most 4194304 combinations to list, found about 10\^12"):
+    with pytest.raises(
+        SpecError, match=r"^Expected a space of at most 4194304 combinations to list, found about 10\^12"
+    ):
         ladder(subsets(40), FitSettings(proposal="listing", affinity="lowrank"))
 
 
@@ -149,7 +151,9 @@ def test_anchors_are_the_most_frequent_combinations():
     assert index_of(space, anchors_of(y, most=2)).tolist() == [5, 2]
     many = (torch.rand(3000, 20, generator=seeded(3)) < 0.5).long()
     assert len(anchors_of(many)) == MAX_ANCHORS
-    shape = choose_architecture(subsets(20), Rows(Context(torch.zeros(3000, 1), torch.zeros(3000, 0)), many), FitSettings())
+    shape = choose_architecture(
+        subsets(20), Rows(Context(torch.zeros(3000, 1), torch.zeros(3000, 0)), many), FitSettings()
+    )
     assert shape.anchors == MAX_ANCHORS
     assert isinstance(ladder(subsets(20), FitSettings())[-1], AnchoredProposal)
 

@@ -44,7 +44,15 @@ def test_log_partition_comes_closer_and_nothing_else_moves():
     }
     before = error(model, valid)
     first, last = refine_log_partition(
-        model, train, valid, ListingProposal(SPACE), samples=1, contexts=256, steps=150, batch_size=64, generator=seeded(2)
+        model,
+        train,
+        valid,
+        ListingProposal(SPACE),
+        samples=1,
+        contexts=256,
+        steps=150,
+        batch_size=64,
+        generator=seeded(2),
     )
     assert last < first
     assert error(model, valid) < before / 2
@@ -85,15 +93,13 @@ def test_refinement_stops_when_asked():
     model, train, valid = model_and_contexts()
     asked: list[bool] = []
 
-    def should_stop() -> bool:
-        asked.append(True)
-        return True
+    def on_chunk(done: int, of: int) -> None:
+        asked.append(done <= of)
+        raise Cancelled("enough")
 
     with pytest.raises(Cancelled):  # while log Z is estimated, before anything is known
-        refine_log_partition(
-            model, train, valid, ListingProposal(SPACE), samples=1, generator=seeded(4), should_stop=should_stop
-        )
-    assert len(asked) == 1
+        refine_log_partition(model, train, valid, ListingProposal(SPACE), samples=1, generator=seeded(4), on_chunk=on_chunk)
+    assert asked == [True]
 
 
 def test_mixed_contexts_lie_between_two_rows_and_nearer_to_the_first():

@@ -31,6 +31,7 @@ from tests.contract.cases import configurations, rankings, subsets
 from tests.oracle import seeded
 
 SPACE = subsets(5)
+SHORT = Plan(epochs=4, batch_size=32, samples=8, learning_rate=3e-3)
 
 
 def some_rows(space: OutputSpace, count: int = 96, *, seed: int = 0) -> Rows:
@@ -69,7 +70,7 @@ def make(architecture: Architecture, rows: Rows, space: OutputSpace = SPACE, *, 
 def trainer(
     *,
     seed: int = 0,
-    plan: Plan = Plan(epochs=4, batch_size=32, samples=8, learning_rate=3e-3),
+    plan: Plan = SHORT,
     architecture: Architecture | None = None,
     proposals: list[Proposal] | None = None,
     valid_seed: int = 50,

@@ -175,7 +175,8 @@ def _rungs(
     full = [words.combination(entry["y"], skip) for entry in entries]
     names = []
     for entry, name in zip(entries, full, strict=True):
-        short = name if _width(name) <= _LONGEST else words.changed_to(entry["changes"]) or name
+        long = _width(name) > _LONGEST and words.schema.kind != "rankings"
+        short = words.changed_to(entry["changes"]) or name if long else name
         names.append(f"{entry['rank']}. {_cut(short)}")
     values = [entry["probability"] for entry in entries]
     return Ladder(

@@ -130,7 +130,7 @@ def _headline(view: RunView) -> None:
     if share and isinstance(epoch, int):
         facts.append(_("epoch {epoch} of at most {epochs}").format(epoch=count(epoch, lang), epochs=epochs))
     if view.seconds_left is not None and stage == "training":
-        facts.append(_("this step takes about {time} more").format(time=duration(max(view.seconds_left, 1.0), lang)))
+        facts.append(_("this step takes at least {time} more").format(time=duration(max(view.seconds_left, 1.0), lang)))
     if view.attempt > 1:
         facts.append(_("taken up again after an interruption"))
     st.caption(" · ".join(facts))
@@ -138,7 +138,7 @@ def _headline(view: RunView) -> None:
 
 
 def _stages(current: int) -> None:
-    with st.grid(columns=len(STAGES), min_column_width=130, gap="small"):
+    with st.container(horizontal=True, gap="small", key="stages"):
         for place_of, stage in enumerate(STAGES):
             icon, colour = (
                 (":material/check_circle:", "green")

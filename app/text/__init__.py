@@ -123,7 +123,7 @@ _WORDS = frozenset(
         marked("model"),
     )
 )
-_WORD_FIELDS = frozenset(("description", "name", "what", "kind", "state"))
+_WORD_FIELDS = frozenset(("description", "name", "what", "kind", "state", "space"))
 _MORE = marked("{count} more")
 
 

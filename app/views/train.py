@@ -10,14 +10,14 @@ from app.components.answer import Quantity, answer_line, quantities
 from app.components.empty import empty_state, explain, page_heading
 from app.components.language import _, sentence
 from app.components.live_run import curves, live_run
+from app.components.preflight_card import preflight_facts, preflight_line
 from app.components.problem import problem
 from app.components.result import go_to_data_of, load_result, open_run, provenance, run_line, unknown_run
 from app.components.roles_table import first_roles
 from app.components.storage import model_record, open_examples, open_table, start_run, store
 from app.components.train_settings import Choice, settings_form
 from app.components.verdict import Verdict
-from app.preflight import cores, expected_seconds, has_gpu, log_combinations
-from app.text.numbers import combinations, count, decimal, duration, percent
+from app.text.numbers import count, decimal, duration, percent
 from jebm_core.errors import SpecError, UserError
 from jebm_core.runs.records import RunSpec, RunView, State
 from jebm_core.settings import FitSettings
@@ -86,14 +86,14 @@ def _ready(table: Table, roles: Roles, examples: Examples) -> None:
         words, way = st.columns([3.4, 1.2], gap="medium", vertical_alignment="center")
         with words:
             st.subheader(_("Ready to train"), anchor=False)
-            st.markdown(_preflight_line(table, examples, start))
+            st.markdown(preflight_line(table, examples, start))
         sent: Choice | None = None
         with way:
             if not place.is_expert() and st.button(
                 _("Start training"), type="primary", key="start", width="stretch", icon=":material/play_arrow:"
             ):
                 sent = start
-    _facts(examples, start)
+    preflight_facts(examples, start)
     if place.is_expert():
         try:
             sent = settings_form(roles.kind, start)
@@ -108,51 +108,6 @@ def _ready(table: Table, roles: Roles, examples: Examples) -> None:
             "link. It can be cancelled at any time."
         )
     )
-
-
-def _preflight_line(table: Table, examples: Examples, start: Choice) -> str:
-    lang = place.language()
-    held = round(start.fraction * len(examples.keep))
-    rows = _("“{file}”: {rows} rows, of which {held} are kept out of training to judge the result.")
-    return rows.format(
-        file=table.name.replace("*", r"\*").replace("_", r"\_"),
-        rows=count(len(examples.keep), lang),
-        held=count(held, lang),
-    )
-
-
-def _facts(examples: Examples, start: Choice) -> None:
-    lang = place.language()
-    outputs = examples.outputs
-    low, high = expected_seconds(outputs, len(examples.keep), start.settings.epochs, start.settings.time_budget)
-    kinds = {"subsets": _("labels"), "configurations": _("slots"), "rankings": _("items to rank")}
-    quantities(
-        [
-            Quantity(_("Features"), count(len(examples.roles.features), lang), _("known beforehand")),
-            Quantity(_("Outputs"), count(len(outputs.names), lang), kinds[outputs.kind]),
-            Quantity(
-                _("Each row is one of"),
-                combinations(log_combinations(outputs), lang),
-                _("possible combinations"),
-                _("All combinations of the outputs, before any rule."),
-            ),
-            Quantity(
-                _("Runs on"),
-                _("GPU") if has_gpu() and start.settings.device != "cpu" else _("CPU"),
-                "" if has_gpu() else _("{count} cores").format(count=cores()),
-            ),
-            Quantity(
-                _("Takes about"),
-                duration(_rounded((low * high) ** 0.5), lang),
-                _("{low} to {high}").format(low=duration(_rounded(low), lang), high=duration(_rounded(high), lang)),
-            ),
-        ]
-    )
-
-
-def _rounded(seconds: float) -> float:
-    step = 5 if seconds < 60 else 30 if seconds < 600 else 60
-    return max(step, step * round(seconds / step))
 
 
 def _as_before() -> Choice:
@@ -228,12 +183,14 @@ def _ended_early(view: RunView) -> None:
             st.markdown(
                 _("It goes on from where it stopped.") if resumes else _("It begins anew when it is taken up again.")
             )
-        first, second, _rest = st.columns([1.2, 1.4, 2])
+        first, second, _rest = st.columns([1.3, 1.8, 1])
         with first:
-            if st.button(_("Take it up again"), type="primary", key="resume", width="stretch"):
+            if st.button(
+                _("Take it up again"), type="secondary" if failed else "primary", key="resume", width="stretch"
+            ):
                 _resume(view)
         with second:
-            _other_settings(view)
+            _other_settings(view, primary=failed)
     if store().history(view.id):
         curves(store().history(view.id), running=False)
     if failed and place.is_expert():
@@ -247,8 +204,9 @@ def _resume(view: RunView) -> None:
     st.rerun()
 
 
-def _other_settings(view: RunView) -> None:
-    if st.button(_("New run with other settings"), key="again", width="stretch", icon=":material/tune:"):
+def _other_settings(view: RunView, *, primary: bool = False) -> None:
+    kind = "primary" if primary else "secondary"
+    if st.button(_("New run with other settings"), type=kind, key="again", width="stretch", icon=":material/tune:"):
         st.session_state["start_from"] = view.spec
         go_to_data_of(view.spec)
         place.put(run=None, depth="expert")
@@ -267,7 +225,7 @@ def _succeeded(view: RunView) -> None:
         _other_settings(view)
         return
     # The model of the best held-out epoch is the one that was kept.
-    last = min(reports, key=_held_out_objective) if reports else {}
+    last: Mapping[str, Any] = min(reports, key=_held_out_objective) if reports else {}
     verdict, reasons = _health(summary, last)
     nll, independent = summary.get("held_out_objective"), summary.get("held_out_nll_independent")
     values = {"epochs": count(summary.get("epochs") or 0, lang), "gap": "", "nll": decimal(nll, lang)}

@@ -23,6 +23,9 @@ from jebm_core.report import answer_unseen, judged_part
 
 SIZES = (10, 20, 50)
 MOST_OFFERED = 200
+# Codes of what is offered beside the outcomes and the rows.
+WHOLE: Outcome = ("", "")
+AVERAGE = -1
 
 
 def page() -> None:
@@ -69,9 +72,13 @@ def page() -> None:
 
 
 def _choices(result: Result) -> tuple[Outcome | None, int | None, int]:
-    first, second, third = st.columns([2.2, 2.4, 1.2], vertical_alignment="bottom")
-    with first:
-        outcome = _outcome(result)
+    outcome = None
+    if _has_outcomes(result):
+        first, second, third = st.columns([2.2, 2.4, 1.2], vertical_alignment="bottom")
+        with first:
+            outcome = _outcome(result)
+    else:
+        second, third = st.columns([4.6, 1.2], vertical_alignment="bottom")
     with second:
         row = _condition(result)
     with third:
@@ -79,19 +86,20 @@ def _choices(result: Result) -> tuple[Outcome | None, int | None, int]:
     return outcome, row, int(n or 20)
 
 
+def _has_outcomes(result: Result) -> bool:
+    return result.schema.kind == "configurations" and len(result.schema.names) > 1
+
+
 def _outcome(result: Result) -> Outcome | None:
-    schema = result.schema
-    if schema.kind != "configurations" or len(schema.names) < 2:
-        return None
-    words = result.words
-    offered: list[Outcome | None] = [None]
+    schema, words = result.schema, result.words
+    offered: list[Outcome] = [WHOLE]
     offered += [
         (slot, option) for slot, options in zip(schema.names, schema.options, strict=True) for option in options
     ]
-    offered.sort(key=lambda one: (one is not None, one is None or one != ("result", "pass")))
-    named = {one: words.pair(*one) if one else _("Probability of the whole combination") for one in offered}
+    offered.sort(key=lambda one: (one != WHOLE, one != ("result", "pass")))
+    named = {one: _("Probability of the whole combination") if one == WHOLE else words.pair(*one) for one in offered}
     default = offered.index(("result", "pass")) if ("result", "pass") in offered else 0
-    return st.selectbox(
+    chosen = st.selectbox(
         _("Rank by the probability of"),
         offered,
         index=default,
@@ -99,6 +107,7 @@ def _outcome(result: Result) -> Outcome | None:
         key="outcome",
         help=_("Choose an outcome, such as a passed test: the other slots are then ranked by how likely it makes it."),
     )
+    return None if chosen == WHOLE else chosen
 
 
 def _condition(result: Result) -> int | None:
@@ -109,7 +118,7 @@ def _condition(result: Result) -> int | None:
     part = examples.table.part(examples.keep)
     labels = labels_of(result.view.spec.dataset_name, place.language())
     cells = part.frame[features].head(MOST_OFFERED)
-    names: dict[int | None, str] = {
+    names: dict[int, str] = {
         i: _("Row {number}: {values}").format(
             number=part.row_number(i),
             values=", ".join(labels.option(column, str(value)) for column, value in zip(features, values, strict=True)),
@@ -121,13 +130,14 @@ def _condition(result: Result) -> int | None:
         if result.has_held_out
         else _("Average over the conditions of the data")
     )
-    return st.selectbox(
+    chosen = st.selectbox(
         _("Conditions"),
-        [None, *names],
-        format_func={None: average, **names}.__getitem__,
+        [AVERAGE, *names],
+        format_func={AVERAGE: average, **names}.__getitem__,
         key="condition",
         help=", ".join(labels.column(name) for name in features),
     )
+    return None if chosen == AVERAGE else chosen
 
 
 def _mass(result: Result, *, muted: bool) -> None:

@@ -17,6 +17,7 @@ Exit codes: 0 done, 1 a fault of ours or a training that failed, 2 the user's in
 is imported inside the commands, so that help is there at once.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -86,6 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     2
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments is None:  # this process is ours, and torch is not loaded yet
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads starve each other on a busy machine
     given = _SHORT.get(tuple(given), given)
     try:
         code = typer.main.get_command(app).main(args=spread(given), prog_name="jebm", standalone_mode=False)

@@ -32,7 +32,7 @@ from jebm_core.evaluation.listing import ELEMENTS, listed_log_partition, listed_
 from jebm_core.evaluation.psis import RELIABLE_K, WeightedEstimate, estimate_from_weights
 from jebm_core.losses import score_draws
 from jebm_core.model import AnchoredBase, ConditionalModel, Context, JointModel, MeanFieldBase
-from jebm_core.proposals import AnchoredProposal, MeanFieldProposal, Proposal, TiltProposal
+from jebm_core.proposals import AnchoredProposal, MeanFieldProposal, PlackettLuceProposal, Proposal, TiltProposal
 from jebm_core.spaces import MAX_LISTING, Rankings
 
 TRUSTED_ERROR = 0.1
@@ -307,13 +307,13 @@ def _choose(model: JointModel, p: ConditionalModel, rows: int, method: Method) -
         case "importance":
             return "importance"
         case _:
-            if p.scores.interaction is None:
+            if p.is_linear:
                 return "permanent" if isinstance(space, Rankings) else "closed form"
             work = rows * space.cardinality() * space.num_statistics
             if listable and (method == "exact" or work <= MAX_LISTING_WORK):
                 return "listing"
             if method == "auto":
-                return "annealing"
+                return "annealing" if space.exact_linear else "importance"
     raise SpecError(
         "Expected a model without interactions or a space of at most {limit} combinations for an exact audit, found "
         "interactions over about 10^{power:.0f} combinations; use the method auto or ais.",
@@ -326,6 +326,8 @@ def _strongest_proposal(model: JointModel, p: ConditionalModel) -> Proposal:
     """Anchored where the base has anchors, else the mean-field tilt where it is certified, else the tilt."""
     if isinstance(model.base, AnchoredBase):
         return AnchoredProposal(model.space, model.base.anchors)
+    if not model.space.exact_linear:
+        return PlackettLuceProposal()
     return MeanFieldProposal() if p.has_mean_field else TiltProposal()
 
 

@@ -76,6 +76,8 @@ def _spawn(module: str, arguments: list[str], output: int) -> "subprocess.Popen[
 def _environment() -> dict[str, str]:
     """This environment; a copy of jebm that is not installed is found from any working folder."""
     environment = dict(os.environ)
+    # Spinning OpenMP threads make a job ten times slower where anything else uses the cores; waiting ones cost nothing.
+    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     package = Path(str(jebm_core.__path__[0])).resolve().parent
     if package.name not in ("site-packages", "dist-packages"):
         others = environment.get("PYTHONPATH")

@@ -22,6 +22,7 @@ class OutputSpace(ABC):
         num_items: length of ``y``.
         num_statistics: length of φ(y).
         items: display name of each item or slot.
+        exact_linear: whether A(θ) can be computed for this many items.
         factorises: whether the linear family is a product over items, so that mean-field bounds and flips of single items apply.
     """
 
@@ -29,6 +30,7 @@ class OutputSpace(ABC):
     num_statistics: int
     items: tuple[str, ...]
     factorises: bool
+    exact_linear: bool
 
     @abstractmethod
     def statistics(self, y: Integer[Tensor, "*batch item"]) -> Float[Tensor, "*batch statistic"]:

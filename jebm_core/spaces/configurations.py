@@ -22,7 +22,7 @@ class Configurations(OutputSpace):
     (6, ('L', 'red'))
     """
 
-    factorises = True
+    factorises = exact_linear = True
 
     def __init__(self, slots: Sequence[str], options: Sequence[Sequence[str]]) -> None:
         if not slots or len(slots) != len(options):

@@ -32,6 +32,7 @@ class Rankings(OutputSpace):
         self.items = tuple(items)
         self.num_items = len(self.items)
         self.num_statistics = self.num_items**2
+        self.exact_linear = self.num_items <= permanents.MAX_EXACT_ITEMS
 
     def statistics(self, y: Integer[Tensor, "*batch item"]) -> Float[Tensor, "*batch statistic"]:
         positions = torch.arange(self.num_items, device=y.device)
@@ -98,9 +99,9 @@ class Rankings(OutputSpace):
         return theta.unflatten(-1, (self.num_items, self.num_items))
 
     def _check_exact(self) -> None:
-        if self.num_items > permanents.MAX_EXACT_ITEMS:
+        if not self.exact_linear:
             raise SpecError(
-                "Expected at most {limit} items for an exact log-partition over rankings, found {found}; use the reference proposal.",
+                "Expected at most {limit} items for an exact log-partition over rankings, found {found}; use the proposal plackett-luce.",
                 limit=permanents.MAX_EXACT_ITEMS,
                 found=self.num_items,
             )

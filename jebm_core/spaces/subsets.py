@@ -20,7 +20,7 @@ class Subsets(OutputSpace):
     (8, ('red', 'blue'))
     """
 
-    factorises = True
+    factorises = exact_linear = True
 
     def __init__(self, items: Sequence[str]) -> None:
         if not items:

@@ -31,6 +31,7 @@ CODES = {
     "hide_index",
     "disabled",
     "column_order",
+    "format",
 }
 OWN = {"page_heading", "empty_state", "explain", "problem", "Quantity", "Action", "Stage", "answer_line", "figure"}
 

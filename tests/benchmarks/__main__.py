@@ -21,17 +21,21 @@ def main(arguments: list[str] | None = None) -> int:
             parser.error(f"expected a suite among {', '.join(SUITES)}, found {name!r}")
     suites = [open_suite(name) for name in SUITES]
     store = Store.open(chosen.results / "RESULTS.json")
+
+    def save() -> None:
+        store.write(suites)
+        (chosen.results / "RESULTS.md").write_text(markdown(store, suites), encoding="utf-8")
+
     going_well = True
     try:
         for suite in suites:
             if not chosen.suite or suite.name in chosen.suite:
-                going_well &= run_suite(suite, store, suites, fresh=chosen.fresh)
+                going_well &= run_suite(suite, store, save, fresh=chosen.fresh)
     except KeyboardInterrupt:
         tell("Interrupted; what is finished is kept.")
         return 130
     finally:
-        store.write(suites)
-        (chosen.results / "RESULTS.md").write_text(markdown(store, suites), encoding="utf-8")
+        save()
     for suite in suites:
         for finding in store.findings(suite):
             if finding.met is False and finding.target is not None and (not chosen.suite or suite.name in chosen.suite):

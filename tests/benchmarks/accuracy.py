@@ -122,6 +122,8 @@ def _of_data(data: str, found: list[Result], names: tuple[str, ...]) -> list[Fin
 
     def row(what: str, values: list[float], unit: str, target: Target | None, add: str = "") -> Finding:
         detail = "seeds: " + ", ".join(f"{value:.3f}" if unit != "s" else f"{value:.0f}" for value in values)
+        if len(values) < len(SEEDS):
+            detail = f"only {len(values)} of {len(SEEDS)} {detail}"
         return Finding(f"{data}: {what}", (max if unit == "s" else fmean)(values), unit, target, detail + add, names)
 
     ranks = data in RANKINGS
@@ -146,7 +148,10 @@ def _of_data(data: str, found: list[Result], names: tuple[str, ...]) -> list[Fin
         r2 = [audit["r2"] for audit in audits]
         rows.append(row("log-partition, R²", r2, "", None if ranks else TARGETS["r2"]))
     ends = "; ".join(f"{r['stop_reason'].lower()} after {r['epochs']} epochs, {r['proposal']}" for r in found)
-    rows.append(row("longest fit", [r["seconds"] for r in found], "s", TARGETS["seconds"], f"; {ends}"))
+    busy = ", ".join(f"{result['processor_seconds']:.0f}" for result in found)
+    rows.append(
+        row("longest fit", [r["seconds"] for r in found], "s", TARGETS["seconds"], f"; processor {busy}; {ends}")
+    )
     return rows
 
 

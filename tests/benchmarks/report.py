@@ -44,6 +44,9 @@ def _section(suite: Suite, rows: list[Finding], store: Store) -> str:
         loads = [record.load for record in records.values() if record.load is not None]
         busy = f"; load before each measurement {min(loads)} to {max(loads)}" if loads else ""
         lines += [f"Measured {' to '.join(dict.fromkeys((dates[0], dates[-1])))}{busy}.", ""]
+        cores = machine.facts()["cores"]
+        if loads and max(loads) > float(cores):
+            lines += [f"The machine was busy: more work than its {cores} cores could do, so times are provisional.", ""]
     elif suite.name not in store.skipped:
         lines += ["Not measured yet.", ""]
     for name, reason in store.failed.get(suite.name, {}).items():

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -88,8 +89,8 @@ class Store:
         os.replace(fresh, self.path)
 
 
-def run_suite(suite: Suite, store: Store, suites: list[Suite], *, fresh: bool = False) -> bool:
-    """Measure what is not there yet. False where a measurement failed."""
+def run_suite(suite: Suite, store: Store, save: Callable[[], None], *, fresh: bool = False) -> bool:
+    """Measure what is not there yet, and save after each. False where a measurement failed."""
     store.failed.pop(suite.name, None)
     store.skipped.pop(suite.name, None)
     if reason := suite.skip():
@@ -104,7 +105,7 @@ def run_suite(suite: Suite, store: Store, suites: list[Suite], *, fresh: bool = 
             continue
         tell(f"{title} …")
         _measure(suite, measurement, store)
-        store.write(suites)
+        save()
     return suite.name not in store.failed
 
 

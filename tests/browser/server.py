@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 _START_WITHIN = 60.0
@@ -61,7 +61,7 @@ def watched(page: Page) -> list[str]:
     """The list into which errors of the page, of its console, and requests that leave the machine are written."""
     found: list[str] = []
     page.on("pageerror", lambda error: found.append(f"page error: {error}"))
-    page.on("console", lambda line: found.append(f"console: {line.text}") if line.type == "error" else None)
+    page.on("console", lambda line: found.append(f"console: {line.text} {line.location}") if _is_fault(line) else None)
     page.on(
         "request",
         lambda request: (
@@ -71,6 +71,12 @@ def watched(page: Page) -> list[str]:
         ),
     )
     return found
+
+
+def _is_fault(line: ConsoleMessage) -> bool:
+    # Opened at a page's own address, the framework looks for its health beneath that page first, then at the root.
+    probe = "/_stcore/" in line.location.get("url", "") and "404" in line.text
+    return line.type == "error" and not probe
 
 
 def settled(page: Page) -> None:

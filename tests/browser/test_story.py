@@ -57,4 +57,9 @@ def test_story_in_both_languages(address: str, chromium: str) -> None:
                 assert page.evaluate("document.documentElement.lang") == lang
                 if name:
                     assert page.locator(".js-plotly-plot").count(), "a figure is drawn"
+        page.goto(f"{address}/?lang=ja&depth=business")
+        page.locator(".st-key-open_sample button").click()
+        expect(page.locator(".st-key-preflight")).to_contain_text("420", timeout=20_000)
+        page.reload()
+        expect(page.locator(".st-key-start button")).to_contain_text("学習を開始", timeout=20_000)
         assert not wrong, wrong

@@ -121,9 +121,7 @@ def test_a_batch_is_its_rows(name: str, space: OutputSpace):
     y = everywhere(space, BATCH)
     theta = uniform(3, BATCH, space.num_statistics)
     whole = Scores(space, theta, head(hidden)).value(y)
-    rows = [
-        Scores(space, theta[r : r + 1], head(hidden[r : r + 1])).value(y[:, r : r + 1]) for r in range(BATCH)
-    ]
+    rows = [Scores(space, theta[r : r + 1], head(hidden[r : r + 1])).value(y[:, r : r + 1]) for r in range(BATCH)]
     torch.testing.assert_close(whole, torch.cat(rows, 1))
 
 
@@ -191,7 +189,9 @@ def test_permutahedron_scores_fall_evenly_from_the_first_position_to_the_last():
 def test_affinity_joins_trunk_and_heads(hidden: tuple[int, ...]):
     space = subsets(3)
     trunk = Trunk(2, hidden, dropout=0.0)
-    head: InteractionHead = INTERACTION_HEADS["set"].build(space) if trunk.width == HIDDEN else SetHead(space, trunk.width)
+    head: InteractionHead = (
+        INTERACTION_HEADS["set"].build(space) if trunk.width == HIDDEN else SetHead(space, trunk.width)
+    )
     affinity = randomised(Affinity(space, trunk, UnaryHead(space, trunk.width), head), 1)
     x = uniform(2, BATCH, 2)
     features = trunk(x)

@@ -41,15 +41,15 @@ strong_models = given(
 
 def test_every_base_and_correction_has_a_case():
     space = SMALL["subsets"]
-    assert final_classes(Base) == {type(build(space)).__name__ for build in BASES.values()}
+    assert final_classes(Base) - {"PositionsBase"} == {  # that one: tests/test_large_rankings.py
+        type(build(space)).__name__ for build in BASES.values()
+    }
     assert set(CORRECTIONS) == set(LOG_PARTITIONS) - {"auto", "corrected"}
 
 
 @settings(max_examples=60)
 @strong_models
-def test_bounds_never_exceed_the_log_partition(
-    shape: cases.Shape, head: str, seed: int, spread: float, anchors: int
-):
+def test_bounds_never_exceed_the_log_partition(shape: cases.Shape, head: str, seed: int, spread: float, anchors: int):
     with double_precision():
         space = space_of(shape)
         p = conditional_model(space, head, seed=seed, spread=spread)

@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from jebm_core.distributions import LinearDistribution
 from jebm_core.divergences import KL, FDivergence
 from jebm_core.interactions import FullQuadratic, Scores, item_of_statistic
 from jebm_core.losses import estimated_log_partition, joint_objective, score_draws
 from jebm_core.model import ConditionalModel
 from jebm_core.proposals import AnchoredProposal, Draws, ListingProposal, MeanFieldProposal, Proposal
-from jebm_core.references import LinearDistribution, UniformReference
+from jebm_core.references import UniformReference
 from jebm_core.spaces import OutputSpace
 from tests import oracle
 from tests.contract.cases import (
@@ -55,7 +56,9 @@ def copies(space: OutputSpace, count: int, divergence: FDivergence | None = None
 
 def test_every_proposal_has_a_case():
     space = subsets(3)
-    assert final_classes(Proposal) == {type(build(space)).__name__ for build in PROPOSALS.values()}
+    assert final_classes(Proposal) - {"PlackettLuceProposal"} == {  # that one: tests/test_large_rankings.py
+        type(build(space)).__name__ for build in PROPOSALS.values()
+    }
     assert {name: build(space).name for name, build in PROPOSALS.items()} == {name: name for name in PROPOSALS}
 
 

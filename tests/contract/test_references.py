@@ -6,18 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from jebm_core.references import (
-    CandidateReference,
+from jebm_core.distributions import (
     LinearDistribution,
-    MarginalReference,
     MixtureDistribution,
-    MixtureReference,
     PointsDistribution,
-    Reference,
     ReferenceDistribution,
-    UniformReference,
     sample_categorical,
 )
+from jebm_core.references import CandidateReference, MarginalReference, MixtureReference, Reference, UniformReference
 from jebm_core.spaces import OutputSpace
 from tests import oracle
 from tests.contract.cases import (
@@ -141,9 +137,7 @@ def test_draws_fit_the_density(build: Callable[[OutputSpace], ReferenceDistribut
 
 @every_distribution
 @pytest.mark.parametrize("space", [*SMALL.values(), *PRODUCTS.values()], ids=[*SMALL, *(f"{p} 2" for p in PRODUCTS)])
-def test_what_calls_itself_a_product_is_one(
-    build: Callable[[OutputSpace], ReferenceDistribution], space: OutputSpace
-):
+def test_what_calls_itself_a_product_is_one(build: Callable[[OutputSpace], ReferenceDistribution], space: OutputSpace):
     q = build(space)
     if not q.is_product():
         return
@@ -182,7 +176,9 @@ def test_fitted_candidates_are_counts_mixed_with_the_uniform(space: OutputSpace)
     reference = CandidateReference.fit(space, y, smoothing=0.1)
     counts = torch.bincount(oracle.index_of(space, y), minlength=space.cardinality())
     expected = 0.9 * counts / len(y) + 0.1 / space.cardinality()
-    torch.testing.assert_close(reference(torch.zeros(3, 0)).log_prob_of(space.listing()).exp(), expected.expand(3, -1).T)
+    torch.testing.assert_close(
+        reference(torch.zeros(3, 0)).log_prob_of(space.listing()).exp(), expected.expand(3, -1).T
+    )
 
 
 @every_space

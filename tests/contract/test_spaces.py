@@ -11,7 +11,8 @@ from jebm_core.errors import SpecError
 from jebm_core.spaces import OutputSpace, space_from_json
 from tests import oracle
 from tests.contract import cases
-from tests.contract.cases import SPACES, WRONG, configurations, final_classes, rankings, subsets
+from tests.contract.cases import SPACES, configurations, final_classes, rankings, subsets
+from tests.contract.wrong import WRONG, Wrong
 from tests.oracle import FALSE_ALARM, seeded, uniform
 
 # Built in the test: what torch does on a first call must not count as a draw of the strategy.
@@ -34,7 +35,7 @@ def test_every_space_has_a_case():
 
 
 @pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
-def test_wrong_arguments_are_named_in_one_sentence(wrong: cases.Wrong):
+def test_wrong_arguments_are_named_in_one_sentence(wrong: Wrong):
     with pytest.raises(SpecError) as caught:
         wrong.call()
     assert str(caught.value) == wrong.sentence
