@@ -1,6 +1,7 @@
 """jebm: how likely is each combination, and may we trust the number?
 
-A score g(x,y) over combinations and its log-partition τ(x), trained jointly and without Markov chains, on top of a reference distribution q:
+A score g(x,y) over combinations and its log-partition τ(x), trained jointly and without Markov chains, on top of a
+reference distribution q:
 
     p(y|x) = q(y|x) · exp(g(x,y) − τ(x)).
 

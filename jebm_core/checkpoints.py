@@ -1,4 +1,5 @@
-"""Checkpoints of a training run: numbers in safetensors, the rest in JSON; resuming gives the numbers of an unbroken run."""
+"""Checkpoints of a training run: numbers in safetensors, the rest in JSON; resuming gives the numbers of an
+unbroken run."""
 
 import dataclasses
 import json

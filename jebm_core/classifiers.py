@@ -1,8 +1,11 @@
 """References predicted by a scikit-learn classifier, with out-of-fold predictions for the training rows.
 
-For every item a clone of the classifier predicts the distribution of its option (of its position, for rankings) from x; the logs of these, smoothed,
-are the natural parameters η(x) of `jebm_core.references.PredictedReference`. Rows that the model is trained on get predictions from clones that have
-not seen them: with in-sample predictions q would look better than it is and g would learn to distrust what holds for new rows.
+For every item a clone of the classifier predicts the distribution of its option (of its position, for rankings)
+from x; the logs of these, smoothed,
+are the natural parameters η(x) of `jebm_core.references.PredictedReference`. Rows that the model is trained on get
+predictions from clones that have
+not seen them: with in-sample predictions q would look better than it is and g would learn to distrust what holds
+for new rows.
 """
 
 from pathlib import Path
@@ -106,13 +109,15 @@ class ClassifierMarginals:
             unknown = set(skops.io.get_untrusted_types(file=path)) - set(TRUSTED_TYPES)
         except (BadZipFile, KeyError, ValueError) as error:
             raise ModelFolderError(
-                "{file}: expected stored classifiers, found a damaged file ({detail}); copy the folder again or fit again.",
+                "{file}: expected stored classifiers, found a damaged file ({detail}); copy the folder again or fit "
+                "again.",
                 file=path.name,
                 detail=error,
             ) from error
         if unknown:
             raise ModelFolderError(
-                "{file}: expected classifiers of known types, found {found}; load only models that you trust and fitted with this version.",
+                "{file}: expected classifiers of known types, found {found}; load only models that you trust and "
+                "fitted with this version.",
                 file=path.name,
                 found=", ".join(sorted(unknown)),
             )

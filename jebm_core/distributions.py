@@ -53,7 +53,8 @@ class ReferenceDistribution(ABC):
 
     @abstractmethod
     def is_product(self) -> bool:
-        """Whether items are independent under q and under each of its tilts, so that E[h] of a quadratic h is closed-form."""
+        """Whether items are independent under q and under each of its tilts, so that E[h] of a quadratic h is
+        closed-form."""
 
 
 @final
@@ -106,7 +107,8 @@ class LinearDistribution(ReferenceDistribution):
 
 @final
 class UniformRankings(ReferenceDistribution):
-    """All k! rankings equally likely, for more items than a permanent can be computed for: it samples and scores, but does not tilt."""
+    """All k! rankings equally likely, for more items than a permanent can be computed for: it samples and scores,
+    but does not tilt."""
 
     def __init__(self, space: Rankings, batch: int, device: torch.device) -> None:
         self.space, self.batch, self.device = space, batch, device
@@ -227,7 +229,8 @@ class MixtureDistribution(ReferenceDistribution):
 def sample_categorical(
     log_weights: Float[Tensor, "batch option"], num_samples: int, *, generator: torch.Generator | None = None
 ) -> Int64[Tensor, "sample batch"]:
-    """Indices drawn in proportion to exp(log_weights), by inverting the cumulative distribution; no host synchronisation."""
+    """Indices drawn in proportion to exp(log_weights), by inverting the cumulative distribution; no host
+    synchronisation."""
     cumulative = log_weights.detach().softmax(-1).cumsum(-1)
     uniform = torch.rand((log_weights.shape[0], num_samples), device=log_weights.device, generator=generator)
     index = torch.searchsorted(cumulative, (uniform * cumulative[:, -1:]).contiguous(), right=True)

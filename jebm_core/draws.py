@@ -27,7 +27,8 @@ class WeightedDraws(NamedTuple):
 def draw_weighted(
     p: ConditionalModel, proposal: Proposal, num_samples: int, generator: torch.Generator | None
 ) -> WeightedDraws:
-    """Draws and listed points of a proposal as one set with normalised weights (f-divergences other than KL included)."""
+    """Draws and listed points of a proposal as one set with normalised weights (f-divergences other than KL
+    included)."""
     scored = score_draws(p, proposal.draw(p, num_samples, generator=generator))
     draws = scored.draws
     if p.divergence.name == "kl":

@@ -1,6 +1,7 @@
 """A fitted model: frozen, in evaluation mode, saved as numbers and JSON.
 
-Everything a person asks of p(y|x) for rows of a table is a method here. Work is done in chunks of rows, so memory does not grow with the table.
+Everything a person asks of p(y|x) for rows of a table is a method here. Work is done in chunks of rows, so memory
+does not grow with the table.
 """
 
 import json
@@ -56,7 +57,8 @@ class FittedModel:
 
     Attributes:
         space: the output space.
-        seen: distinct combinations of all rows given to the fit, most frequent first, and how often each occurred in ``seen_counts``.
+        seen: distinct combinations of all rows given to the fit, most frequent first, and how often each occurred
+            in ``seen_counts``.
         independent: the same network without interactions, trained alike; None where that is the model itself.
     """
 
@@ -82,8 +84,6 @@ class FittedModel:
     def device(self) -> torch.device:
         """Where the numbers are."""
         return self.seen.device
-
-    # ---- from tables ------------------------------------------------------------------------------------------------
 
     def context(self, table: Table) -> Context:
         """The contexts of every row of a table."""
@@ -214,7 +214,8 @@ class FittedModel:
         """The combination with the highest expected utility under p(·|x).
 
         Args:
-            utility: ``map``, ``f1`` (subsets), ``hamming`` (subsets, configurations), ``kendall`` (rankings), or a function of candidates and draws.
+            utility: ``map``, ``f1`` (subsets), ``hamming`` (subsets, configurations), ``kendall`` (rankings), or a
+                function of candidates and draws.
             empty_value: F1 of an empty prediction for an empty truth.
 
         Raises:
@@ -258,8 +259,6 @@ class FittedModel:
                 kind=kind,
                 known=", ".join(known),
             )
-
-    # ---- folders ----------------------------------------------------------------------------------------------------
 
     def save(self, folder: Path | str) -> None:
         """Write ``model.safetensors``, ``model.json`` and, with a classifier as reference, ``reference.skops``."""

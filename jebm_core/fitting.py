@@ -1,7 +1,9 @@
 """`fit`: from examples to a fitted model, in stages that report progress, can be cancelled, and resume exactly.
 
-1. *reference* – fit q to the training part. 2. *baseline* – the same network without interactions: independent items. 3. *training* – g and τ jointly.
-4. *log-partition* – finish τ with g fixed. 5. *audit* – measure τ − log Z on held-out rows, which gives every probability its interval.
+1. *reference* – fit q to the training part. 2. *baseline* – the same network without interactions: independent
+items. 3. *training* – g and τ jointly.
+4. *log-partition* – finish τ with g fixed. 5. *audit* – measure τ − log Z on held-out rows, which gives every
+probability its interval.
 """
 
 import dataclasses
@@ -272,7 +274,8 @@ class _Run:
             raise
 
     def refine(self, trainer: Trainer) -> None:
-        """Finish τ. Only for KL, where the objective in τ alone is the log-partition's, and where a network has something to learn."""
+        """Finish τ. Only for KL, where the objective in τ alone is the log-partition's, and where a network has
+        something to learn."""
         model = trainer.model
         if model.divergence.name != "kl":
             return

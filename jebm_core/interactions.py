@@ -1,6 +1,7 @@
 """Scores g(x, ·) for a batch of contexts, and the interactions h they may hold.
 
-What a network returns for x is an object: `Scores`, with the linear part θ(x) and an `Interaction`. Quadratic interactions also know E[h] under
+What a network returns for x is an object: `Scores`, with the linear part θ(x) and an `Interaction`. Quadratic
+interactions also know E[h] under
 independent items, from which mean-field bounds are made.
 """
 
@@ -79,7 +80,8 @@ def linear_energy(
 
 @final
 class FullQuadratic(QuadraticInteraction):
-    """U as a symmetric matrix with zero blocks within an item: [batch or 1, statistic, statistic]. Cost O(k²) a draw, no k×k a draw."""
+    """U as a symmetric matrix with zero blocks within an item: [batch or 1, statistic, statistic]. Cost O(k²) a
+    draw, no k×k a draw."""
 
     def __init__(self, matrix: Float[Tensor, "one_or_batch statistic statistic"]) -> None:
         self.matrix = matrix

@@ -2,7 +2,8 @@
 
     ℓ(x, y) = τ(x) + E_{y'∼q}[f*(g(x,y') − τ(x))] − g(x, y)
 
-For KL, ℓ = τ + E_q e^{g−τ} − 1 − g ≥ log Z_q − g for every τ: an upper bound of the negative log-likelihood up to −log q(y|x), tight where
+For KL, ℓ = τ + E_q e^{g−τ} − 1 − g ≥ log Z_q − g for every τ: an upper bound of the negative log-likelihood up to
+−log q(y|x), tight where
 τ = log Z_q. The caller reduces over examples.
 """
 
@@ -35,7 +36,8 @@ def score_draws(p: ConditionalModel, draws: Draws) -> Scored:
 def joint_objective(p: ConditionalModel, y: Integer[Tensor, "batch item"], scored: Scored) -> Float[Tensor, " batch"]:
     """ℓ(x, y) estimated from weighted draws; unbiased with unbiased gradients.
 
-    Where the proposal knows E_r[g], its difference from the mean over the draws is subtracted: a term of value zero whose gradient has mean zero
+    Where the proposal knows E_r[g], its difference from the mean over the draws is subtracted: a term of value
+    zero whose gradient has mean zero
     and is almost the noise of the sampled term when r is close to p.
     """
     draws, f = scored.draws, p.divergence

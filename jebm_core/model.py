@@ -2,17 +2,14 @@
 
     p(y|x) = q(y|x) (f*)′(g(x,y) − τ(x)),      τ(x) = base(x) + δ(x)
 
-The *base* is what can be said about the log-partition in closed form, from g itself; δ is a network that learns what the base misses.
+The *base* is what can be said about the log-partition in closed form, from g itself; δ is a network that learns
+what the base misses.
 
-=============  ========================================================================================  ==================
-base           value                                                                                     holds when
-=============  ========================================================================================  ==================
-`ZeroBase`     0: τ is a network alone                                                                   always
-`PositionsBase`  Σ_i log mean_p e^{θ_ip}: items placed alone                                            rankings, uniform q
-`TiltBase`     A_q(θ), exact without interactions                                                        q tilts exactly
-`MeanFieldBase`  evidence lower bound L(m) at the mean-field fixed point                                 product q, quadratic h
-`AnchoredBase`   log(Z on observed combinations + e^(bound on all others))                               as above
-=============  ========================================================================================  ==================
+- `ZeroBase`: 0; τ is a network alone. Always.
+- `PositionsBase`: Σ_i log mean_p e^{θ_ip}, items placed alone. Rankings of any size, uniform q.
+- `TiltBase`: A_q(θ), exact without interactions. Where q tilts exactly.
+- `MeanFieldBase`: the evidence lower bound L(m) at the mean-field fixed point. Product q, quadratic h.
+- `AnchoredBase`: log(Z on observed combinations + e^(bound on all others)). As above.
 
 The last two are certified lower bounds of log Z_q(x) for every x.
 """
@@ -177,7 +174,8 @@ class TiltBase(Base):
 
 @final
 class PositionsBase(Base):
-    """Σ_i log mean_p e^{θ_ip}: the log-partition if every item chose its position alone. For `Rankings` of any size, uniform q.
+    """Σ_i log mean_p e^{θ_ip}: the log-partition if every item chose its position alone. For `Rankings` of any
+    size, uniform q.
 
     Zero for θ = 0, and growing with θ about as log Z does; it bounds nothing.
     """
@@ -217,7 +215,8 @@ class AnchoredBase(Base):
 
         Z_A = Σ_{y∈A} w(y),     L_rest = (L(m) − Σ_{y∈A} m(y) log(w(y)/m(y))) / (1 − M) + log(1 − M).
 
-    L_rest is the evidence lower bound of m restricted to the complement of A, so the value is a certified lower bound of log Z_q(x) – and, by
+    L_rest is the evidence lower bound of m restricted to the complement of A, so the value is a certified lower
+    bound of log Z_q(x) – and, by
     Gibbs' inequality, not below L(m) or log Z_A (where M > 0.999 the rest
     is left out: log Z_A alone). Cost: one score a pair of context and anchor.
     """
@@ -262,7 +261,8 @@ class JointModel(nn.Module):
     """q, g, f and τ together. ``model(context)`` is p(·|x) with the learned log-partition.
 
     Args:
-        correction: δ, from x (after ``Context``) and the base's features to a number; see `networks.correction_network`.
+        correction: δ, from x (after ``Context``) and the base's features to a number; see
+            `networks.correction_network`.
     """
 
     feature_mean: Tensor

@@ -1,8 +1,10 @@
 """Affinity networks: from x to a score g(x, ·) = ⟨θ(x), φ(·)⟩ + h(x, ·).
 
-An `Affinity` is a trunk (x → hidden), a head for the linear part θ and, where items interact, a head for h. Given a batch of contexts it returns
+An `Affinity` is a trunk (x → hidden), a head for the linear part θ and, where items interact, a head for h. Given
+a batch of contexts it returns
 `jebm_core.interactions.Scores`: an object that scores combinations.
-Log-partition networks δ(x) are plain modules built by `correction_network`; see `jebm_core.model` for the base they correct.
+Log-partition networks δ(x) are plain modules built by `correction_network`; see `jebm_core.model` for the base
+they correct.
 """
 
 from abc import ABC, abstractmethod
@@ -56,7 +58,8 @@ class UnaryHead(LinearHead):
 
 @final
 class PermutahedronHead(LinearHead):
-    """For `Rankings`: one score an item, θ_{i,p} = s_i(x)·w_p with w falling evenly from 1 at the first position to −1 at the last."""
+    """For `Rankings`: one score an item, θ_{i,p} = s_i(x)·w_p with w falling evenly from 1 at the first position
+    to −1 at the last."""
 
     weights: Tensor
 
@@ -141,7 +144,8 @@ class PreferenceHead(InteractionHead):
 
 @final
 class Trunk(nn.Module):
-    """x → [x, MLP(x)]: the linear model stays available whatever the hidden layers do; ``hidden=()`` is the linear model itself."""
+    """x → [x, MLP(x)]: the linear model stays available whatever the hidden layers do; ``hidden=()`` is the linear
+    model itself."""
 
     def __init__(self, features: int, hidden: Sequence[int], *, dropout: float) -> None:
         super().__init__()
@@ -190,7 +194,8 @@ def _small_linear(inputs: int, outputs: int) -> nn.Linear:
 
 
 def correction_network(kind: str, inputs: int, *, hidden: int = 64) -> nn.Module:
-    """δ for a log-partition: ``constant``, ``linear``, ``mlp`` or ``residual`` (an MLP with skip connections). Starts at zero."""
+    """δ for a log-partition: ``constant``, ``linear``, ``mlp`` or ``residual`` (an MLP with skip connections).
+    Starts at zero."""
     match kind:
         case "constant":
             return ConstantCorrection()

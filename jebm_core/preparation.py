@@ -1,4 +1,5 @@
-"""From examples to tensors: split off held-out rows, encode features, fit what the reference needs – from the training part alone."""
+"""From examples to tensors: split off held-out rows, encode features, fit what the reference needs – from the
+training part alone."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -4,7 +4,8 @@ Every proposal turns a batch of contexts into `Draws`: weighted combinations wit
 
     E_{y∼q(·|x)}[F(y)] ≈ Σ_m e^{a_m} F(y_m),        unbiased for every F,
 
-where a = log q − log r − log S for S i.i.d. draws from r, and a = log q for combinations that are listed. A proposal may do both:
+where a = log q − log r − log S for S i.i.d. draws from r, and a = log q for combinations that are listed. A
+proposal may do both:
 `AnchoredProposal` lists the observed combinations and draws only the rest. Draws are detached: gradients stay unbiased.
 """
 
@@ -96,8 +97,10 @@ class TiltProposal(Proposal):
 class PlackettLuceProposal(Proposal):
     """Rankings of any number of items: a Plackett–Luce distribution whose scores follow the linear energy.
 
-    θ is projected on one score an item, s_i = Σ_p w_p θ_ip / Σ_p w_p² with w falling evenly from 1 to −1, and scaled by the mean of
-    |w_p − w_q|, so that a pair of items stands in the right order about as often as under exp⟨θ, φ⟩. Exact density; no permanent.
+    θ is projected on one score an item, s_i = Σ_p w_p θ_ip / Σ_p w_p² with w falling evenly from 1 to −1, and
+    scaled by the mean of
+    |w_p − w_q|, so that a pair of items stands in the right order about as often as under exp⟨θ, φ⟩. Exact
+    density; no permanent.
     """
 
     name = "plackett-luce"
@@ -148,11 +151,13 @@ class ListingProposal(Proposal):
 
 @final
 class AnchoredProposal(Proposal):
-    """Observed combinations (anchors) listed; the rest drawn from a mixture of the mean-field tilt and flips around anchors.
+    """Observed combinations (anchors) listed; the rest drawn from a mixture of the mean-field tilt and flips
+    around anchors.
 
     r = ρ q_θ̃ + (1−ρ) Σ_c π_c(x) K(·|c),    π_c ∝ (q(c) e^{g(x,c)})^κ,
 
-    where K re-draws each item independently with probability ε. The density is exact. Draws that fall on an anchor get weight zero: anchors are
+    where K re-draws each item independently with probability ε. The density is exact. Draws that fall on an anchor
+    get weight zero: anchors are
     counted in full already. It covers every mode near a combination that has been seen, which one tilt cannot.
     """
 
@@ -169,7 +174,8 @@ class AnchoredProposal(Proposal):
         stay = torch.where(choice, math.log1p(-self.flip), 0.0)
         move = torch.where(choice, (self.flip / (self._options - 1).clamp(min=1)).log(), 0.0)
         self._move_all = move.sum()
-        # Every item contributes log(stay) if it agrees and log(flip/(n−1)) if not; weights by statistic let one product do it for slots of any size.
+        # Every item contributes log(stay) if it agrees and log(flip/(n−1)) if not; weights by statistic let one
+        # product do it for slots of any size.
         self._gain = stay - move
 
     def _kernel(self, phi: Float[Tensor, "*batch statistic"]) -> Float[Tensor, "*batch anchor"]:

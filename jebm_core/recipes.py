@@ -41,7 +41,8 @@ from jebm_core.training import Plan, Rows
 MAX_ANCHORS = 256
 """Observed combinations that are listed in the base and the proposal; the most frequent ones where there are more."""
 MAX_FULL_STATISTICS = 48
-"""Linear statistics up to which every pair may have a weight of its own, if there are as many rows as pairs; else pairs share
+"""Linear statistics up to which every pair may have a weight of its own, if there are as many rows as pairs; else
+pairs share
 low-rank factors."""
 MAX_LISTED_TRAINING = 2**10
 """Size of the space up to which training lists every combination by default."""
@@ -232,7 +233,8 @@ def choose_proposals(space: OutputSpace, model: JointModel, train: Rows, setting
         chosen = ladder.pop(settings.proposal)
         return [chosen] if settings.proposal == "reference" else [chosen, *_stronger(settings.proposal, ladder)]
     if "anchored" in ladder:
-        # Flips around observed combinations cover modes that one tilt misses; with very many items they cover too little to pay.
+        # Flips around observed combinations cover modes that one tilt misses; with very many items they cover too
+        # little to pay.
         first = "anchored" if space.num_statistics <= MAX_FULL_STATISTICS else "meanfield"
         return [ladder.pop(first), *_stronger(first, ladder)]
     return [ladder["tilt"]] if space.exact_linear else [ladder["plackett-luce"]]
@@ -245,7 +247,8 @@ def _stronger(name: str, ladder: Mapping[str, Proposal]) -> list[Proposal]:
 
 
 def choose_plan(train: Rows, settings: FitSettings) -> Plan:
-    """Epochs, batch and draws from the size of the data: at least about 10 steps an epoch, and never more than the budget allows."""
+    """Epochs, batch and draws from the size of the data: at least about 10 steps an epoch, and never more than the
+    budget allows."""
     rows = len(train.y)
     batch = 128 if rows >= 1000 else 64
     if rows > 20_000:

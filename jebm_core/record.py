@@ -16,7 +16,8 @@ class ModelRecord:
     """What `model.json` holds: everything but tensors.
 
     Attributes:
-        interval: the 2.5 % and 97.5 % quantiles of τ − log Z on held-out rows, in nats: what a 95 % interval of log p is made from.
+        interval: the 2.5 % and 97.5 % quantiles of τ − log Z on held-out rows, in nats: what a 95 % interval of
+            log p is made from.
         summary: figures of the fit (rows, seconds, stop reason, verdict …) for people.
     """
 

@@ -1,6 +1,7 @@
 """Reference distributions q(y|x): the normalised base measure from which candidates are drawn.
 
-A `Reference` is a module; given its inputs for a batch of contexts it returns a `jebm_core.distributions.ReferenceDistribution`.
+A `Reference` is a module; given its inputs for a batch of contexts it returns a
+`jebm_core.distributions.ReferenceDistribution`.
 """
 
 from abc import ABC, abstractmethod
@@ -65,7 +66,8 @@ class UniformReference(Reference):
 class MarginalReference(Reference):
     """Independent marginals of the data, smoothed: η = log(smoothed frequency) of every statistic.
 
-    For `Rankings`, η is the log of the smoothed share of each item at each position, normalised exactly by the permanent.
+    For `Rankings`, η is the log of the smoothed share of each item at each position, normalised exactly by the
+    permanent.
     """
 
     input_width = 0
@@ -78,7 +80,8 @@ class MarginalReference(Reference):
 
     @classmethod
     def fit(cls, space: OutputSpace, y: Int64[Tensor, "row item"], *, smoothing: float = 1.0) -> "MarginalReference":
-        """Add ``smoothing`` pseudo-observations, spread evenly over the options of each item, to the observed counts."""
+        """Add ``smoothing`` pseudo-observations, spread evenly over the options of each item, to the observed
+        counts."""
         counts = space.statistics(y).sum(0) + smoothing * space.linear_marginals(torch.zeros(space.num_statistics))
         share = counts / (len(y) + smoothing)
         if set(space.options_per_item()) == {2} and space.num_statistics == space.num_items:
@@ -130,7 +133,8 @@ class CandidateReference(Reference):
         super().__init__()
         if not 0 < smoothing < 1:
             raise SpecError(
-                "Expected a smoothing share above 0 and below 1, found {found}; without it unlisted combinations are impossible.",
+                "Expected a smoothing share above 0 and below 1, found {found}; without it unlisted combinations "
+                "are impossible.",
                 found=smoothing,
             )
         self.space, self.smoothing = space, smoothing

@@ -4,7 +4,8 @@ Joint training sees g through dropout and x only at the training rows. With g fi
 
     min_δ E_x[ τ(x) + Z_q(x) e^{−τ(x)} − 1 ],
 
-and needs no labels, so contexts need not be rows of the data: each is a random mix of two training rows. The same proposal estimates Z_q.
+and needs no labels, so contexts need not be rows of the data: each is a random mix of two training rows. The same
+proposal estimates Z_q.
 Used after training and whenever g changes (a temperature, say).
 """
 
@@ -25,7 +26,8 @@ CHUNK = 256
 
 
 def mixed_contexts(context: Context, count: int, *, generator: torch.Generator | None = None) -> Context:
-    """Random convex combinations of pairs of rows, near one of the two: what unseen rows look like between the seen ones."""
+    """Random convex combinations of pairs of rows, near one of the two: what unseen rows look like between the
+    seen ones."""
     device = context.x.device
     first, second = (torch.randint(len(context.x), (count,), device=device, generator=generator) for _ in range(2))
     weight = torch.rand((count, 1), device=device, generator=generator).square() / 2
@@ -83,7 +85,8 @@ def refine_log_partition(
 
     ``on_chunk(done, of)`` hears of progress and may raise `Cancelled`.
 
-    Ẑ_q is estimated once for a pool of mixed contexts; it enters the objective linearly, so its noise is averaged, not learned as a bias.
+    Ẑ_q is estimated once for a pool of mixed contexts; it enters the objective linearly, so its noise is averaged,
+    not learned as a bias.
     Cost: contexts · samples scores, then ``steps`` steps of the small network alone.
 
     Returns:
@@ -129,7 +132,8 @@ def residual_interval(
 ) -> tuple[float, float] | None:
     """The 2.5 % and 97.5 % quantiles of τ − log Z over held-out contexts, in nats; None where a number is not finite.
 
-    With few contexts the extremes stand for the tails (conformal quantiles). (0, 0) where τ is exact. For divergences other than KL the gap is
+    With few contexts the extremes stand for the tails (conformal quantiles). (0, 0) where τ is exact. For
+    divergences other than KL the gap is
     −log of the total mass: what log p is wrong by.
     """
     if model.base.is_exact(model.unnormalised(context.rows(slice(0, 1)))):

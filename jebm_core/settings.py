@@ -34,10 +34,13 @@ class FitSettings:
 
     Args:
         space: kind of output; ``auto`` follows the target columns.
-        affinity: the score network. ``auto``: pairwise interactions that depend on x (low-rank for many items); Birkhoff for rankings.
-        proposal: where training draws come from. ``reference`` is the published method. ``auto``: listing for small spaces, else observed
+        affinity: the score network. ``auto``: pairwise interactions that depend on x (low-rank for many items);
+            Birkhoff for rankings.
+        proposal: where training draws come from. ``reference`` is the published method. ``auto``: listing for
+            small spaces, else observed
             combinations plus draws, else the mean-field tilt; stronger ones take over when a guard fails.
-        divergence: ``kl``, ``chi2`` (sparsemax), ``tsallis:α``, ``jensen-shannon``, ``hellinger``, ``reverse-kl`` or ``jeffreys``.
+        divergence: ``kl``, ``chi2`` (sparsemax), ``tsallis:α``, ``jensen-shannon``, ``hellinger``, ``reverse-kl``
+            or ``jeffreys``.
         reference: q. ``auto``: independent marginals of the data.
         log_partition: ``corrected`` is a closed-form base plus a network; the others are networks alone.
         seed: of everything random.

@@ -1,14 +1,13 @@
 """Joint training of g and τ: a step that steps, a loop that loops, and two guards on held-out contexts.
 
-The step minimises `jebm_core.losses.joint_objective` with AdamW and clipped gradients. After every epoch the held-out rows are scored with fresh
-draws, and two things are watched besides the objective, because *a proposal that has collapsed lies silently*:
+The step minimises `jebm_core.losses.joint_objective` with AdamW and clipped gradients. After every epoch the
+held-out rows are scored with fresh draws, and two guards are watched (*a collapsed proposal lies silently*):
 
 - effective sample size: how many of the draws the estimate is really worth;
 - total mass: what the model's probabilities add up to; 1 where τ is right.
 
 A run that loses either goes on with four times the draws, then with the next, stronger proposal it was given; when
-there is none left it stops and says why. A number that is not
-finite stops the run. Nothing is clamped into looking healthy.
+there is none left it stops and says why. A number that is not finite stops the run. Nothing is clamped into health.
 """
 
 import copy
@@ -44,7 +43,10 @@ class StopReason(Enum):
     CONVERGED = "The held-out objective stopped improving."
     EXHAUSTED = "The planned number of epochs was reached."
     OUT_OF_TIME = "The time budget was used up."
-    NON_FINITE = "A number stopped being finite; the last good model was kept. Try a smaller learning rate, or the divergence kl."
+    NON_FINITE = (
+        "A number stopped being finite; the last good model was kept. "
+        "Try a smaller learning rate, or the divergence kl."
+    )
     PROPOSAL_LOST = (
         "The proposal no longer covers the model: the effective sample size on held-out rows fell below 4 draws. "
         "Use another proposal, more samples a step, or a better reference."
@@ -185,7 +187,8 @@ def held_out(
     generator: torch.Generator | None = None,
     chunk: int = 256,
 ) -> HeldOut:
-    """Score held-out rows with fresh draws: objective, negative log-likelihood with the *estimated* log-partition, and the two guards."""
+    """Score held-out rows with fresh draws: objective, negative log-likelihood with the *estimated* log-partition,
+    and the two guards."""
     model.eval()
     objective, nll, share, mass = [], [], [], []
     for part in torch.arange(len(rows.y), device=rows.y.device).split(chunk):

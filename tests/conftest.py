@@ -7,7 +7,8 @@ resource is absent it is skipped with the reason.
 
 import os
 
-# Before torch is imported, here and in every process that a test starts: the tests are many small computations, and threads
+# Before torch is imported, here and in every process that a test starts: the tests are many small computations,
+# and threads
 # that wait for one another make them ten times slower on a busy machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 

@@ -1,4 +1,5 @@
-"""Rankings of more items than a permanent can be computed for: uniform reference, Plackett–Luce draws, a base that bounds nothing."""
+"""Rankings of more items than a permanent can be computed for: uniform reference, Plackett–Luce draws, a base that
+bounds nothing."""
 
 import math
 

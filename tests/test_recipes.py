@@ -130,7 +130,8 @@ def test_ladders_climb_to_stronger_proposals():
 @every_space
 def test_a_proposal_is_given_or_refused(space: OutputSpace, proposal: str):
     settings = FitSettings(proposal=proposal)
-    if proposal in ("meanfield", "anchored") and not space.factorises:
+    for_products, for_rankings = ("meanfield", "anchored"), ("plackett-luce",)
+    if proposal in (for_rankings if space.factorises else for_products):
         with pytest.raises(SpecError, match=f"^Proposal '{proposal}' does not apply to this space, reference and aff"):
             ladder(space, settings)
     else:

@@ -98,7 +98,9 @@ def test_refinement_stops_when_asked():
         raise Cancelled("enough")
 
     with pytest.raises(Cancelled):  # while log Z is estimated, before anything is known
-        refine_log_partition(model, train, valid, ListingProposal(SPACE), samples=1, generator=seeded(4), on_chunk=on_chunk)
+        refine_log_partition(
+            model, train, valid, ListingProposal(SPACE), samples=1, generator=seeded(4), on_chunk=on_chunk
+        )
     assert asked == [True]
 
 

@@ -1,6 +1,7 @@
 """Output spaces 𝒴: which combinations exist, and the exponential family of their linear statistics.
 
-Every combination is an integer vector ``y`` with one entry per item (or slot), and has a vector of 0/1 *linear statistics* φ(y):
+Every combination is an integer vector ``y`` with one entry per item (or slot), and has a vector of 0/1 *linear
+statistics* φ(y):
 
 =================  ===========================  ==================================  ======================
 space              y[i]                         φ(y)                                size of 𝒴
@@ -10,7 +11,8 @@ space              y[i]                         φ(y)                           
 `Rankings`         position of item i, 0 first  permutation matrix, flattened       k!
 =================  ===========================  ==================================  ======================
 
-The log-partition of the linear statistics under the counting measure, A(θ) = log Σ_y exp⟨θ, φ(y)⟩, is what references, exact tilts and
+The log-partition of the linear statistics under the counting measure, A(θ) = log Σ_y exp⟨θ, φ(y)⟩, is what
+references, exact tilts and
 mean-field bounds are built from; each space computes it exactly.
 """
 

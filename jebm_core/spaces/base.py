@@ -23,7 +23,8 @@ class OutputSpace(ABC):
         num_statistics: length of φ(y).
         items: display name of each item or slot.
         exact_linear: whether A(θ) can be computed for this many items.
-        factorises: whether the linear family is a product over items, so that mean-field bounds and flips of single items apply.
+        factorises: whether the linear family is a product over items, so that mean-field bounds and flips of
+            single items apply.
     """
 
     num_items: int
@@ -109,7 +110,8 @@ class OutputSpace(ABC):
         """Raise `SpecError` where the space is too large to list."""
         if self.cardinality() > MAX_LISTING:
             raise SpecError(
-                "Expected a space of at most {limit} combinations to list, found about 10^{power:.0f}; use a method that samples.",
+                "Expected a space of at most {limit} combinations to list, found about 10^{power:.0f}; use a method "
+                "that samples.",
                 limit=MAX_LISTING,
                 power=self.log_cardinality() / math.log(10),
             )

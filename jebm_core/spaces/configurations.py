@@ -27,7 +27,8 @@ class Configurations(OutputSpace):
     def __init__(self, slots: Sequence[str], options: Sequence[Sequence[str]]) -> None:
         if not slots or len(slots) != len(options):
             raise SpecError(
-                "Expected the options of each slot, found {slots} slots and {options} lists of options; give one list a slot.",
+                "Expected the options of each slot, found {slots} slots and {options} lists of options; give one "
+                "list a slot.",
                 slots=len(slots),
                 options=len(options),
             )

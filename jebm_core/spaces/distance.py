@@ -1,6 +1,7 @@
 """Distances between combinations, as inner products: one matrix product compares many with many.
 
-Subsets and configurations: items or slots that differ. Rankings: pairs of items in the other order (Kendall's distance).
+Subsets and configurations: items or slots that differ. Rankings: pairs of items in the other order (Kendall's
+distance).
 """
 
 import torch

@@ -101,7 +101,8 @@ class Rankings(OutputSpace):
     def _check_exact(self) -> None:
         if not self.exact_linear:
             raise SpecError(
-                "Expected at most {limit} items for an exact log-partition over rankings, found {found}; use the proposal plackett-luce.",
+                "Expected at most {limit} items for an exact log-partition over rankings, found {found}; use the "
+                "proposal plackett-luce.",
                 limit=permanents.MAX_EXACT_ITEMS,
                 found=self.num_items,
             )

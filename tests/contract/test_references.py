@@ -71,7 +71,9 @@ def listed(q: ReferenceDistribution) -> Tensor:
 def test_every_reference_and_distribution_has_a_case():
     space = SMALL["subsets"]
     assert final_classes(Reference) == {type(build(space)).__name__ for build in REFERENCES.values()}
-    assert final_classes(ReferenceDistribution) == {type(build(space)).__name__ for build in DISTRIBUTIONS.values()}
+    assert final_classes(ReferenceDistribution) - {"UniformRankings"} == {  # that one: tests/test_large_rankings.py
+        type(build(space)).__name__ for build in DISTRIBUTIONS.values()
+    }
 
 
 @every_space

@@ -38,7 +38,7 @@ WRONG: dict[str, Wrong] = {
     ),
     "too many to rank exactly": Wrong(
         lambda: rankings(17).linear_log_partition(torch.zeros(1, 289)),
-        "Expected at most 16 items for an exact log-partition over rankings, found 17; use the reference proposal.",
+        "Expected at most 16 items for an exact log-partition over rankings, found 17; use the proposal plackett-luce.",
     ),
     "unknown item": Wrong(
         lambda: Subsets(("a", "b")).encode(("c",)),

@@ -1,78 +1,26 @@
-"""From an evaluation as plain numbers to sentences, verdicts and tables for pages and reports, by the standard library.
-
-Every function takes what `evaluate(…).to_json()` gave, or the whole record of a run with ``held_out`` and ``train``
-parts; of the latter the held-out part is judged, and rows fitted to only where nothing was held out. Percentages in
-sentences are per cent, all other shares are between 0 and 1, logarithms are in nats. A missing number is None, never 0.
-"""
+"""Verdicts with their reasons, and the sentence that answers each page's question."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, final
 
-Verdict = Literal["trusted", "caution", "do not trust"]
-_ORDER: tuple[Verdict, ...] = ("trusted", "caution", "do not trust")
-
-CALIBRATION_TRUSTED, CALIBRATION_CAUTION = 0.05, 0.15
-"""Misses of a stated share, beyond what chance explains, that end *trusted* and *caution*."""
-FEW_ROWS = 50
-"""Fewer evaluated rows than this are never enough for *trusted*."""
-
-Record = Mapping[str, Any]
-TableRow = dict[str, Any]
-
-
-@final
-@dataclass(frozen=True)
-class Sentence:
-    """An English template, which is what a translation is looked up by, and the plain numbers and words it names.
-
-    >>> str(Sentence("{percent:.0f} % of rows", {"percent": 9.2}))
-    '9 % of rows'
-    """
-
-    template: str
-    values: Mapping[str, object] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        return self.template.format(**self.values)
-
-
-@final
-@dataclass(frozen=True)
-class Answer:
-    """The answer to the question of a page.
-
-    Attributes:
-        reasons: why the verdict is not better, or what else must be known; the limits come last.
-        flagged: the numbers are not to be trusted and are shown small and grey.
-    """
-
-    verdict: Verdict
-    sentence: Sentence
-    reasons: tuple[Sentence, ...]
-
-    @property
-    def flagged(self) -> bool:
-        """Whether the numbers may not be relied on."""
-        return self.verdict == "do not trust"
-
-
-def judged_part(record: Record) -> Record:
-    """The evaluation that is judged: held-out rows where there are any.
-
-    >>> judged_part({"held_out": None, "train": {"n": 3}})["n"]
-    3
-    """
-    if "held_out" not in record:
-        return record
-    return record["held_out"] or record["train"]
+from jebm_core.report.records import (
+    FEW_ROWS,
+    ORDER,
+    Answer,
+    Record,
+    Sentence,
+    Verdict,
+    at_level,
+    is_better,
+    judged_part,
+    step_of,
+    worst,
+)
 
 
 def verdict(record: Record) -> tuple[Verdict, tuple[Sentence, ...]]:
     """The worst verdict of all evidence, and every reason that keeps it from being better."""
     parts = [_of_partition(record), _of_calibration(record), _of_unseen(record), _of_likelihood(record)]
-    return _worst([part[0] for part in parts]), tuple(reason for part in parts for reason in part[1])
+    return worst([part[0] for part in parts]), tuple(reason for part in parts for reason in part[1])
 
 
 def answer_overview(record: Record) -> Answer:
@@ -126,7 +74,7 @@ def answer_calibration(record: Record) -> Answer:
     """When the model says 30 %, does it happen 30 % of the time?"""
     e = judged_part(record)
     found, reasons = _of_calibration(record)
-    at = _at_level(e, 0.9)
+    at = at_level(e, 0.9)
     sentence = Sentence(
         "Stated and observed shares of single events differ by {ece:.1f} percentage points on average ({low:.1f} to "
         "{high:.1f}); combinations said to hold 90 % of the probability held the truth in {covered:.0f} % of {n} rows.",
@@ -163,98 +111,6 @@ def answer_unseen(record: Record) -> Answer:
     return Answer(found, sentence, (*reasons, limit))
 
 
-def partition_rows(record: Record) -> list[TableRow]:
-    """One row a context and group: learned, audited, bounds and error in nats."""
-    rows: list[TableRow] = []
-    for group, e in _groups(record):
-        values = e["log_partition_rows"]
-        for learned, audited, low, high in zip(
-            *(values[k] for k in ("learned", "audited", "low", "high")), strict=True
-        ):
-            error = None if learned is None or audited is None else learned - audited
-            rows.append(
-                {"group": group, "learned": learned, "audited": audited, "low": low, "high": high, "error": error}
-            )
-    return rows
-
-
-def partition_summary_rows(record: Record) -> list[TableRow]:
-    """One row a group: the audit in one line; a group without an audit is left out."""
-    return [{"group": group, **e["log_partition"]} for group, e in _groups(record) if e["log_partition"]]
-
-
-def reliability_rows(record: Record) -> list[TableRow]:
-    """One row a bin: of all events together (``pooled``), of whole combinations (``joint``), then of each event."""
-    found = judged_part(record)["calibration"]
-    named = [("pooled", found["pooled"]), ("joint", found["joint"])]
-    named += [(event["name"], event["reliability"]) for event in found["events"]]
-    return [
-        {"kind": "event" if place > 1 else name, "event": name if place > 1 else None, **row}
-        for place, (name, one) in enumerate(named)
-        for row in one["bins"]
-    ]
-
-
-def event_rows(record: Record) -> list[TableRow]:
-    """One row an event: how often stated, how often observed, and its calibration error, the largest first."""
-    rows = [
-        {
-            "event": event["name"],
-            "predicted": event["predicted"],
-            "observed": event["observed"],
-            "ece": event["reliability"]["ece"],
-            "low": event["reliability"]["ece_low"],
-            "high": event["reliability"]["ece_high"],
-        }
-        for event in judged_part(record)["calibration"]["events"]
-    ]
-    return sorted(rows, key=lambda row: -row["ece"])
-
-
-def coverage_rows(record: Record) -> list[TableRow]:
-    """One row a level: stated, observed with its interval, and whether chance explains the difference."""
-    return [
-        {**row, "explained": row["low"] <= row["level"] <= row["high"]}
-        for row in judged_part(record)["calibration"]["coverage"]
-    ]
-
-
-def unseen_rows(table: Record) -> list[TableRow]:
-    """One row a combination of `rank_unseen(…).to_json()`, the likeliest first."""
-    rows = []
-    for entry in table["entries"]:
-        changes = [f"{change['item']}: {change['before']} → {change['after']}" for change in entry["changes"]]
-        kept = (
-            "rank",
-            "probability",
-            "low",
-            "high",
-            "plausibility",
-            "odds_reference",
-            "odds_random",
-            "distance",
-            "seen",
-        )
-        joined = {
-            key: ", ".join(value) for key, value in (("combination", entry["labels"]), ("nearest", entry["nearest"]))
-        }
-        rows.append({**joined, **{key: entry[key] for key in kept}, "changes": "; ".join(changes)})
-    return rows
-
-
-def baseline_rows(record: Record) -> list[TableRow]:
-    """One row a way of predicting: mean −log p in nats with its interval, and how much worse than the model it is."""
-    e = judged_part(record)
-    rows: list[TableRow] = []
-    for name in ("model", "independent", "frequency", "reference"):
-        key = "nll" if name == "model" else f"nll_{name}"
-        low, high = e["intervals"][key]
-        gap = [None, None, None] if name == "model" else e["differences"][name]
-        keys = ("difference", "difference_low", "difference_high")
-        rows.append({"predictor": name, "nll": e[key], "low": low, "high": high, **dict(zip(keys, gap, strict=True))})
-    return rows
-
-
 def _of_partition(record: Record) -> tuple[Verdict, tuple[Sentence, ...]]:
     audit = judged_part(record)["log_partition"]
     if audit is None or audit["mae"] is None:
@@ -287,9 +143,9 @@ def _limit_partition(audit: Record | None) -> Sentence:
 def _of_calibration(record: Record) -> tuple[Verdict, tuple[Sentence, ...]]:
     e = judged_part(record)
     reasons: list[Sentence] = []
-    pooled, joint, at = e["calibration"]["pooled"], e["calibration"]["joint"], _at_level(e, 0.9)
-    steps = [_step(pooled["ece"] - pooled["ece_chance"]), _step(joint["ece"] - joint["ece_chance"])]
-    steps.append(_step(max(at["level"] - at["high"], at["low"] - at["level"])))
+    pooled, joint, at = e["calibration"]["pooled"], e["calibration"]["joint"], at_level(e, 0.9)
+    steps = [step_of(pooled["ece"] - pooled["ece_chance"]), step_of(joint["ece"] - joint["ece_chance"])]
+    steps.append(step_of(max(at["level"] - at["high"], at["low"] - at["level"])))
     if steps[0]:
         reasons.append(
             Sentence(
@@ -325,7 +181,7 @@ def _of_calibration(record: Record) -> tuple[Verdict, tuple[Sentence, ...]]:
     if "held_out" in record and not record["held_out"]:
         steps.append(1)
         reasons.append(Sentence("No row was held out: these are rows that the model was fitted to."))
-    return _ORDER[max(steps)], tuple(reasons)
+    return ORDER[max(steps)], tuple(reasons)
 
 
 def _of_unseen(record: Record) -> tuple[Verdict, tuple[Sentence, ...]]:
@@ -334,7 +190,7 @@ def _of_unseen(record: Record) -> tuple[Verdict, tuple[Sentence, ...]]:
     if "held_out" in record and not record["held_out"]:
         return "caution", (Sentence("No row was held out, so nothing shows how often combinations are new."),)
     gap = max(observed["low"] - model["high"], model["low"] - observed["high"])
-    step = _step(gap)
+    step = step_of(gap)
     if step == 0:
         return "trusted", ()
     reason = Sentence(
@@ -347,20 +203,20 @@ def _of_unseen(record: Record) -> tuple[Verdict, tuple[Sentence, ...]]:
             "high": 100 * observed["high"],
         },
     )
-    return _ORDER[step], (reason,)
+    return ORDER[step], (reason,)
 
 
 def _of_likelihood(record: Record) -> tuple[Verdict, tuple[Sentence, ...]]:
     gaps = judged_part(record)["differences"]
     reasons = []
-    if _is_better(gaps["independent"]):
+    if is_better(gaps["independent"]):
         reasons.append(
             Sentence(
                 "Treating the parts as independent predicts better, by {gap:.2f} nat a row; use that instead.",
                 {"gap": -gaps["independent"][0]},
             )
         )
-    if _is_better(gaps["frequency"]):
+    if is_better(gaps["frequency"]):
         reasons.append(
             Sentence(
                 "Counting combinations predicts better, by {gap:.2f} nat a row; the features may say little.",
@@ -368,28 +224,3 @@ def _of_likelihood(record: Record) -> tuple[Verdict, tuple[Sentence, ...]]:
             )
         )
     return "caution" if reasons else "trusted", tuple(reasons)
-
-
-def _is_better(gap: list[float | None]) -> bool:
-    """Whether a baseline beats the model beyond chance: even the upper bound of its excess is negative."""
-    return gap[2] is not None and gap[2] < 0
-
-
-def _groups(record: Record) -> list[tuple[str, Record]]:
-    """(name, evaluation) of the parts of a run; a single evaluation is called ``held_out``."""
-    if "held_out" not in record:
-        return [("held_out", record)]
-    return [(name, record[name]) for name in ("held_out", "train") if record.get(name)]
-
-
-def _at_level(e: Record, level: float) -> Record:
-    return next(row for row in e["calibration"]["coverage"] if row["level"] == level)
-
-
-def _step(miss: float | None) -> int:
-    """0, 1 or 2; a missing number is the worst."""
-    return 2 if miss is None else 0 if miss <= CALIBRATION_TRUSTED else 1 if miss <= CALIBRATION_CAUTION else 2
-
-
-def _worst(found: list[Verdict]) -> Verdict:
-    return max(found, key=_ORDER.index)
