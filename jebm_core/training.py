@@ -329,9 +329,7 @@ class Trainer:
             return StopReason.CONVERGED
         if state.epoch >= plan.epochs:
             return StopReason.EXHAUSTED
-        if state.seconds >= plan.seconds:
-            return StopReason.OUT_OF_TIME
-        return None
+        return StopReason.OUT_OF_TIME if state.seconds >= plan.seconds else None
 
     def run(
         self, *, on_epoch: Callable[[EpochInfo], None] | None = None, should_stop: Callable[[], bool] | None = None
@@ -342,7 +340,7 @@ class Trainer:
             reason = self.judge(info)
             if on_epoch is not None:
                 on_epoch(info)
-            if reason is not None:
+            if reason:
                 break
             if should_stop is not None and should_stop():
                 raise Cancelled("Training was cancelled.")
