@@ -27,6 +27,7 @@ WORDS: Final[Mapping[str, str]] = {
     "tilt": marked("Tilted reference"),
     "meanfield": marked("Mean field"),
     "anchored": marked("Observed combinations and mean field"),
+    "plackett-luce": marked("Plackett–Luce (rankings)"),
     "listing": marked("Every combination listed"),
     "uniform": marked("Uniform"),
     "marginals": marked("Shares of the data, parts independent"),
