@@ -129,12 +129,14 @@ class FittedModel:
 
         Distance: items or slots that differ; for rankings, pairs of items in the other order.
         """
-        distances, indices = [], []
-        for part in distance_features(self.space, y).split(CHUNK):
-            best = (part @ self._seen_features.T).max(-1)
-            distances.append(distance_of_agreement(self.space, best.values))
-            indices.append(best.indices)
-        return torch.cat(distances), torch.cat(indices)
+        # Written in place: small tensors kept from each piece would pin the heap between large freed ones.
+        agreement = self._seen_features.new_empty(len(y))
+        index = torch.empty(len(y), dtype=torch.int64, device=y.device)
+        for start in range(0, len(y), CHUNK):
+            rows = slice(start, start + CHUNK)
+            products = distance_features(self.space, y[rows]) @ self._seen_features.T
+            torch.max(products, -1, out=(agreement[rows], index[rows]))
+        return distance_of_agreement(self.space, agreement), index
 
     # ---- draws ------------------------------------------------------------------------------------------------------
 

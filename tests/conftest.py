@@ -29,7 +29,7 @@ settings.register_profile("desk", deadline=None, print_blob=True)
 settings.load_profile("build" if os.environ.get("CI") else "desk")
 
 # Measurements are started by hand (make bench); collecting them for doctests would only import them.
-collect_ignore_glob = ["benchmarks/*"]
+collect_ignore_glob = ["benchmarks/[!t]*", "benchmarks/timing.py"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
