@@ -162,7 +162,7 @@ SUITE = Suite(
     "scoring",
     f"Scoring {ROWS:,} rows with a fitted pairwise model of {ITEMS} items, over the bare forward pass (scores, "
     f"interactions and log-partition) on the same pieces of the table; medians of {ROUNDS} passes in turns.",
-    (*MODEL_CODE, *TABLE_CODE),
+    (*MODEL_CODE, *TABLE_CODE, "tests/benchmarks/memory.py", "tests/benchmarks/timing.py"),
     (
         Measurement("1 thread", _settings("speed", 1, ROWS)),
         Measurement("2 threads", _settings("speed", 2, ROWS)),

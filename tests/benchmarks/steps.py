@@ -141,7 +141,7 @@ SUITE = Suite(
     "A joint training step over a step of the same network without interactions on binary cross-entropy: "
     f"{ITEMS} items, {FEATURES} features, batch {BATCH}, {SAMPLES} draws a context; lower quartile of {ROUNDS} steps "
     "in turns.",
-    MODEL_CODE,
+    (*MODEL_CODE, "tests/benchmarks/timing.py"),
     (Measurement("1 thread", _settings(1)), Measurement("2 threads", _settings(2))),
     findings,
 )
