@@ -122,7 +122,7 @@ SUITE = Suite(
     "memory",
     f"Peak memory that one training step adds, with one size doubled: from {BATCH} rows, {SAMPLES} draws a row and "
     f"{ITEMS} items.",
-    (*(*MODEL_CODE, "tests/benchmarks/steps.py"), "tests/benchmarks/steps.py"),
+    (*MODEL_CODE, "tests/benchmarks/steps.py"),
     _measurements(),
     findings,
     _skip,
