@@ -36,8 +36,9 @@ from jebm_core.recipes import (
 from jebm_core.record import ModelRecord
 from jebm_core.refinement import refine_log_partition, residual_interval
 from jebm_core.settings import FitSettings
+from jebm_core.steps import Plan, Rows
 from jebm_core.tables import Examples, FeatureEncoder, Note
-from jebm_core.training import EpochInfo, Plan, Rows, StopReason, Trainer
+from jebm_core.training import EpochInfo, StopReason, Trainer
 
 CHECKPOINT_SECONDS = 10.0
 MAX_AUDITED = 256
@@ -165,8 +166,8 @@ class _Run:
 
         torch.manual_seed(settings.seed)
         model = build_model(self.space, shape, train.y).to(self.device)
-        if self.device.type == "cuda":
-            model.affinity.trunk.layers.compile()
+        if self.device.type == "cuda" and torch.cuda.is_bf16_supported():
+            model.affinity.trunk.precision = torch.bfloat16
         model.fit_feature_scale(train.context)
         proposals = choose_proposals(self.space, model, train, settings)
         left = max(1.0, plan.seconds - self.clock())

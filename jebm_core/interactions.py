@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
-from jebm_core.spaces import OutputSpace
+from jebm_core.spaces import OutputSpace, integers_on
 
 
 class Interaction(ABC):
@@ -126,7 +126,7 @@ class LowRankQuadratic(QuadraticInteraction):
         factors: Float[Tensor, "rank statistic"],
     ) -> None:
         self.scale, self.factors = scale, factors
-        self.item_of = item_of_statistic(space).to(factors.device)
+        self.item_of = item_of_statistic(space, factors.device)
         self.num_items = space.num_items
 
     @cached_property
@@ -203,9 +203,9 @@ class PreferenceInteraction(Interaction):
         return self._above(points) @ self.weights.T
 
 
-def item_of_statistic(space: OutputSpace) -> Integer[Tensor, " statistic"]:
+def item_of_statistic(space: OutputSpace, device: torch.device | str = "cpu") -> Integer[Tensor, " statistic"]:
     """Which item each linear statistic belongs to."""
     if space.num_statistics == space.num_items:
-        return torch.arange(space.num_items)
-    sizes = torch.tensor(space.options_per_item())
-    return torch.repeat_interleave(torch.arange(space.num_items), sizes)
+        return torch.arange(space.num_items, device=device)
+    items = (item for item, size in enumerate(space.options_per_item()) for _ in range(size))
+    return integers_on(tuple(items), torch.device(device))

@@ -145,10 +145,17 @@ class PreferenceHead(InteractionHead):
 @final
 class Trunk(nn.Module):
     """x → [x, MLP(x)]: the linear model stays available whatever the hidden layers do; ``hidden=()`` is the linear
-    model itself."""
+    model itself.
+
+    Attributes:
+        precision: what the hidden layers compute in *while training* (mixed precision on a GPU); None for the dtype of
+            x. Heads, energies and sums always keep the dtype of x: a log-weight rounded to bfloat16 would be off by
+            more than a log-partition may be.
+    """
 
     def __init__(self, features: int, hidden: Sequence[int], *, dropout: float) -> None:
         super().__init__()
+        self.precision: torch.dtype | None = None
         layers: list[nn.Module] = []
         width = features
         for size in hidden:
@@ -159,7 +166,13 @@ class Trunk(nn.Module):
         self.has_layers = bool(hidden)
 
     def forward(self, x: Float[Tensor, "batch feature"]) -> Float[Tensor, "batch hidden"]:
-        return torch.cat([x, self.layers(x)], -1) if self.has_layers else x
+        if not self.has_layers:
+            return x
+        if self.precision is None or not self.training:
+            return torch.cat([x, self.layers(x)], -1)
+        with torch.autocast(x.device.type, dtype=self.precision):
+            hidden = self.layers(x)
+        return torch.cat([x, hidden.to(x.dtype)], -1)
 
 
 @final

@@ -13,8 +13,8 @@ from jebm_core.model import Context
 from jebm_core.recipes import describe_space
 from jebm_core.settings import FitSettings
 from jebm_core.spaces import OutputSpace
+from jebm_core.steps import Rows
 from jebm_core.tables import Examples, FeatureEncoder, require_fit_size
-from jebm_core.training import Rows
 
 MIN_HELD_OUT = 8
 

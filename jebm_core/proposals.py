@@ -21,7 +21,7 @@ from torch import Tensor
 from jebm_core import plackett_luce
 from jebm_core.distributions import PointsDistribution, sample_categorical
 from jebm_core.model import ConditionalModel
-from jebm_core.spaces import OutputSpace
+from jebm_core.spaces import OutputSpace, integers_on
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ class AnchoredProposal(Proposal):
         self.space, self.anchors, self.tilt_share = space, anchors, tilt_share
         self.flip = min(flips / space.num_items, 0.5)
         self._phi = space.statistics(anchors)
-        self._options = torch.tensor(space.options_per_item(), device=anchors.device)
+        self._options = integers_on(space.options_per_item(), anchors.device)
         choice = self._options > 1  # a slot without a choice stays as it is, with certainty
         stay = torch.where(choice, math.log1p(-self.flip), 0.0)
         move = torch.where(choice, (self.flip / (self._options - 1).clamp(min=1)).log(), 0.0)
@@ -201,8 +201,9 @@ class AnchoredProposal(Proposal):
             )
             phi = self.space.statistics(y)
             around = (self._kernel(phi) + seed_weight).logsumexp(-1)
-            share = torch.tensor([from_tilt / num_samples, 1 - from_tilt / num_samples], device=y.device).log()
-            log_r = torch.logaddexp(share[0] + tilted.log_prob(y), share[1] + around)
+            share = from_tilt / num_samples
+            flipped = math.log1p(-share) if share < 1 else -math.inf
+            log_r = torch.logaddexp(math.log(share) + tilted.log_prob(y), flipped + around)
             on_anchor = PointsDistribution(self.space, self.anchors, seed_weight).log_prob(y) > -math.inf
             log_weight = p.reference.log_prob(y) - log_r - math.log(num_samples)
             log_weight = torch.where(on_anchor, -math.inf, log_weight)

@@ -36,7 +36,7 @@ from jebm_core.proposals import (
 from jebm_core.references import CandidateReference, MarginalReference, PredictedReference, Reference, UniformReference
 from jebm_core.settings import FitSettings
 from jebm_core.spaces import MAX_LISTING, OutputSpace, Rankings, Subsets
-from jebm_core.training import Plan, Rows
+from jebm_core.steps import Plan, Rows
 
 MAX_ANCHORS = 256
 """Observed combinations that are listed in the base and the proposal; the most frequent ones where there are more."""

@@ -82,7 +82,8 @@ class MarginalReference(Reference):
     def fit(cls, space: OutputSpace, y: Int64[Tensor, "row item"], *, smoothing: float = 1.0) -> "MarginalReference":
         """Add ``smoothing`` pseudo-observations, spread evenly over the options of each item, to the observed
         counts."""
-        counts = space.statistics(y).sum(0) + smoothing * space.linear_marginals(torch.zeros(space.num_statistics))
+        even = space.linear_marginals(torch.zeros(space.num_statistics, device=y.device))
+        counts = space.statistics(y).sum(0) + smoothing * even
         share = counts / (len(y) + smoothing)
         if set(space.options_per_item()) == {2} and space.num_statistics == space.num_items:
             return cls(space, torch.logit(share))  # one statistic for two options: subsets

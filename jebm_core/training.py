@@ -1,7 +1,7 @@
-"""Joint training of g and τ: a step that steps, a loop that loops, and two guards on held-out contexts.
+"""Joint training of g and τ: a loop that loops over `jebm_core.steps`, and two guards on held-out contexts.
 
-The step minimises `jebm_core.losses.joint_objective` with AdamW and clipped gradients. After every epoch the
-held-out rows are scored with fresh draws, and two guards are watched (*a collapsed proposal lies silently*):
+After every epoch the held-out rows are scored with fresh draws, and two guards are watched (*a collapsed proposal lies
+silently*):
 
 - effective sample size: how many of the draws the estimate is really worth;
 - total mass: what the model's probabilities add up to; 1 where τ is right.
@@ -13,19 +13,18 @@ there is none left it stops and says why. A number that is not finite stops the 
 import copy
 import math
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple, final
 
 import torch
-from jaxtyping import Float, Int64
-from torch import Tensor, nn
+from torch import Tensor
 
 from jebm_core.errors import Cancelled
 from jebm_core.losses import effective_share, estimated_log_partition, joint_objective, score_draws, total_mass
-from jebm_core.model import Context, JointModel, ZeroBase
+from jebm_core.model import JointModel
 from jebm_core.proposals import Proposal
+from jebm_core.steps import CapturedStep, Plan, Rows, StepInfo, make_optimizer, training_step
 
 MIN_EFFECTIVE_DRAWS = 4.0
 """Held-out median effective sample size below which a proposal counts as lost."""
@@ -62,29 +61,6 @@ class StopReason(Enum):
         return self in (StopReason.CONVERGED, StopReason.EXHAUSTED, StopReason.OUT_OF_TIME)
 
 
-class Rows(NamedTuple):
-    """Observed examples as tensors."""
-
-    context: Context
-    y: Int64[Tensor, "row item"]
-
-    def rows(self, index: Tensor | slice) -> "Rows":
-        """Some of them."""
-        return Rows(self.context.rows(index), self.y[index])
-
-    def to(self, device: torch.device | str) -> "Rows":
-        """On another device."""
-        return Rows(self.context.to(device), self.y.to(device))
-
-
-class StepInfo(NamedTuple):
-    """What a person looks at after a step; tensors, so that nothing waits for the device."""
-
-    objective: Float[Tensor, ""]
-    effective_share: Float[Tensor, ""]
-    total_mass: Float[Tensor, ""]
-
-
 class HeldOut(NamedTuple):
     """Held-out rows scored with fresh draws."""
 
@@ -92,26 +68,6 @@ class HeldOut(NamedTuple):
     nll: float
     effective_share: float
     total_mass: float
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How long and how hard to train.
-
-    Attributes:
-        samples: draws a context in a step; four times as many on held-out rows.
-        patience: epochs without a better held-out objective before stopping.
-        decay: AdamW weight decay of the affinity; biases and δ have none.
-    """
-
-    epochs: int = 200
-    batch_size: int = 128
-    samples: int = 32
-    learning_rate: float = 1e-3
-    decay: float = 1e-2
-    patience: int = 12
-    clip: float = 5.0
-    seconds: float = math.inf
 
 
 @dataclass
@@ -137,44 +93,6 @@ class EpochInfo:
     held_out: HeldOut
     proposal: str
     seconds: float
-
-
-def objective_and_info(
-    model: JointModel, rows: Rows, proposal: Proposal, samples: int, generator: torch.Generator | None
-) -> tuple[Float[Tensor, ""], StepInfo]:
-    """Mean joint objective over the rows. Where the base is exact, E_q e^{g−τ} = 1 without any draw."""
-    p = model(rows.context)
-    if model.base.is_exact(p):
-        loss = (p.log_partition - p.affinity(rows.y.unsqueeze(0)).squeeze(0)).mean()
-        one = torch.ones_like(loss.detach())
-        return loss, StepInfo(loss.detach(), one, one)
-    scored = score_draws(p, proposal.draw(p, samples, generator=generator))
-    loss = joint_objective(p, rows.y, scored).mean()
-    with torch.no_grad():
-        detached = scored._replace(affinity=scored.affinity.detach(), points_affinity=scored.points_affinity.detach())
-        info = StepInfo(loss.detach(), effective_share(detached).mean(), total_mass(p, detached).mean())
-    return loss, info
-
-
-def training_step(
-    model: JointModel,
-    optimizer: torch.optim.Optimizer,
-    rows: Rows,
-    proposal: Proposal,
-    *,
-    samples: int,
-    clip: float = 5.0,
-    generator: torch.Generator | None = None,
-    precision: torch.dtype | None = None,
-) -> StepInfo:
-    """One doubly stochastic gradient step. ``precision`` runs the networks in a lower precision on a GPU."""
-    optimizer.zero_grad(set_to_none=True)
-    with nullcontext() if precision is None else torch.autocast(rows.y.device.type, dtype=precision):
-        loss, info = objective_and_info(model, rows, proposal, samples, generator)
-    loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), clip, foreach=rows.y.device.type != "meta")
-    optimizer.step()
-    return info
 
 
 @torch.no_grad()
@@ -216,23 +134,6 @@ def held_out(
     )
 
 
-def make_optimizer(model: JointModel, plan: Plan) -> torch.optim.AdamW:
-    """AdamW with weight decay on the affinity's matrices only.
-
-    A log-partition that is a network alone has to follow g by itself, and learns five times as fast.
-    """
-    decayed = [w for w in model.affinity.parameters() if w.ndim > 1]
-    others = [w for w in model.affinity.parameters() if w.ndim <= 1]
-    pace = 5.0 if isinstance(model.base, ZeroBase) else 1.0
-    groups = [
-        {"params": decayed, "weight_decay": plan.decay},
-        {"params": others, "weight_decay": 0.0},
-        {"params": list(model.correction.parameters()), "weight_decay": 0.0, "lr": pace * plan.learning_rate},
-    ]
-    fused = next(model.parameters()).device.type != "meta"
-    return torch.optim.AdamW(groups, lr=plan.learning_rate, fused=fused)
-
-
 @final
 class Trainer:
     """Runs epochs until a `StopReason`. All of its state is in ``state``, the model, the optimizer and the generator.
@@ -261,6 +162,7 @@ class Trainer:
         self.generator = torch.Generator(train.y.device).manual_seed(seed)
         self.shuffler = torch.Generator().manual_seed(seed)
         self.seed = seed
+        self._captured: tuple[Proposal, int, CapturedStep] | None = None
 
     @property
     def proposal(self) -> Proposal:
@@ -283,21 +185,21 @@ class Trainer:
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(hash((self.seed, state.epoch)) % 2**31)  # dropout draws from the global generator
             for part in order.split(plan.batch_size):
-                batch = self.train.rows(part)
-                info = training_step(
-                    self.model,
-                    self.optimizer,
-                    batch,
-                    self.proposal,
-                    samples=self.samples,
-                    clip=plan.clip,
-                    generator=self.generator,
-                )
-                objectives.append(info.objective)
+                objectives.append(self.step(self.train.rows(part)).objective)
         found = held_out(self.model, self.valid, self.proposal, samples=4 * self.samples, generator=self.generator)
         state.epoch += 1
         state.seconds += self.clock() - started
         return EpochInfo(state.epoch, torch.stack(objectives).mean().item(), found, self.proposal.name, state.seconds)
+
+    def step(self, batch: Rows) -> StepInfo:
+        """One step; on a GPU, where the batch is a full one, as a CUDA graph."""
+        how = {"samples": self.samples, "clip": self.plan.clip, "generator": self.generator}
+        if not batch.y.is_cuda or len(batch.y) != self.plan.batch_size:
+            return training_step(self.model, self.optimizer, batch, self.proposal, **how)
+        if self._captured is None or self._captured[:2] != (self.proposal, self.samples):
+            captured = CapturedStep(self.model, self.optimizer, self.proposal, **how)
+            self._captured = (self.proposal, self.samples, captured)
+        return self._captured[2](batch)
 
     def judge(self, info: EpochInfo) -> StopReason | None:
         """Keep the best model, watch the guards; None to go on."""

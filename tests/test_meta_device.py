@@ -29,7 +29,7 @@ from jebm_core.proposals import (
 from jebm_core.recipes import Architecture, build_model
 from jebm_core.refinement import _objective, _targets, mixed_contexts
 from jebm_core.spaces import OutputSpace
-from jebm_core.training import Plan, Rows, make_optimizer, training_step
+from jebm_core.steps import Plan, Rows, make_optimizer, training_step
 from tests.contract.cases import configurations, distinct_outputs, rankings, some_outputs, subsets
 
 ROWS = 6

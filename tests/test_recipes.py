@@ -22,7 +22,8 @@ from jebm_core.recipes import (
 )
 from jebm_core.settings import AFFINITIES, LOG_PARTITIONS, PROPOSALS, REFERENCES, FitSettings
 from jebm_core.spaces import OutputSpace
-from jebm_core.training import Rows, held_out
+from jebm_core.steps import Rows
+from jebm_core.training import held_out
 from tests.contract.cases import configurations, rankings, some_outputs, subsets
 from tests.oracle import index_of, seeded, uniform
 

@@ -25,7 +25,8 @@ from jebm_core.proposals import (
 )
 from jebm_core.recipes import Architecture, anchors_of, build_model
 from jebm_core.spaces import OutputSpace
-from jebm_core.training import EpochInfo, Plan, Rows, StopReason, Trainer, held_out, training_step
+from jebm_core.steps import Plan, Rows, training_step
+from jebm_core.training import EpochInfo, StopReason, Trainer, held_out
 from tests import oracle
 from tests.contract.cases import configurations, rankings, subsets
 from tests.oracle import seeded

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from jebm_core.interactions import QuadraticInteraction
 from jebm_core.model import ConditionalModel
-from jebm_core.spaces import OutputSpace
+from jebm_core.spaces import OutputSpace, integers_on
 
 ELEMENTS = 2**23
 """Numbers in a temporary tensor."""
@@ -67,7 +67,7 @@ def _combinations(
         for start in range(0, size, points_at_once):
             yield start, points[start : start + points_at_once]
         return
-    sizes = torch.tensor(space.options_per_item(), device=device)
+    sizes = integers_on(space.options_per_item(), device)
     strides = torch.cat([sizes.new_ones(1), sizes[:-1].cumprod(0)])
     for start in range(0, size, points_at_once):
         index = torch.arange(start, min(size, start + points_at_once), device=device)

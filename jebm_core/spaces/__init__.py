@@ -17,12 +17,12 @@ mean-field bounds are built from; each space computes it exactly.
 """
 
 from jebm_core.errors import SpecError
-from jebm_core.spaces.base import MAX_LISTING, OutputSpace
+from jebm_core.spaces.base import MAX_LISTING, OutputSpace, integers_on
 from jebm_core.spaces.configurations import Configurations
 from jebm_core.spaces.rankings import Rankings
 from jebm_core.spaces.subsets import Subsets
 
-__all__ = ["MAX_LISTING", "Configurations", "OutputSpace", "Rankings", "Subsets", "space_from_json"]
+__all__ = ["MAX_LISTING", "Configurations", "OutputSpace", "Rankings", "Subsets", "integers_on", "space_from_json"]
 
 
 def space_from_json(record: dict[str, object]) -> OutputSpace:

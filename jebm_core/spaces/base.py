@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -104,7 +105,7 @@ class OutputSpace(ABC):
             multipliers.append(multipliers[-1] * size)
         if multipliers[-1] * sizes[-1] >= 2**62:
             multipliers = np.random.default_rng(20251).integers(-(2**63), 2**63 - 1, len(sizes)).tolist()
-        return (y.to(torch.int64) * torch.tensor(multipliers, device=y.device)).sum(-1)
+        return (y.to(torch.int64) * integers_on(tuple(multipliers), y.device)).sum(-1)
 
     def check_listing(self) -> None:
         """Raise `SpecError` where the space is too large to list."""
@@ -115,6 +116,13 @@ class OutputSpace(ABC):
                 limit=MAX_LISTING,
                 power=self.log_cardinality() / math.log(10),
             )
+
+
+@lru_cache(maxsize=256)
+def integers_on(values: tuple[int, ...], device: torch.device) -> Int64[Tensor, " value"]:
+    """These integers as a tensor that is never written to, copied to a device once: a copy in every step would make
+    the host wait for the device each time."""
+    return torch.tensor(values, dtype=torch.int64, device=device)
 
 
 def position_of(name: str, known: Sequence[str], what: str) -> int:

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int64, Integer
 from torch import Tensor
 
 from jebm_core.errors import SpecError
-from jebm_core.spaces.base import OutputSpace, position_of
+from jebm_core.spaces.base import OutputSpace, integers_on, position_of
 
 
 @final
@@ -37,18 +37,17 @@ class Configurations(OutputSpace):
         self.num_items = len(self.items)
         sizes = [len(o) for o in self.options]
         self.num_statistics = sum(sizes)
-        self._offsets = torch.tensor([0, *itertools.accumulate(sizes)][:-1])
-        slot_of = torch.repeat_interleave(torch.arange(self.num_items), torch.tensor(sizes))
+        self._offsets = tuple(itertools.accumulate(sizes, initial=0))[:-1]
         self._width = max(sizes)
-        self._cell = slot_of * self._width + torch.arange(self.num_statistics) - self._offsets[slot_of]
+        self._cells = tuple(slot * self._width + option for slot, size in enumerate(sizes) for option in range(size))
 
     def statistics(self, y: Integer[Tensor, "*batch item"]) -> Float[Tensor, "*batch statistic"]:
-        index = y.to(torch.int64) + self._offsets.to(y.device)
+        index = y.to(torch.int64) + integers_on(self._offsets, y.device)
         zeros = torch.zeros((*y.shape[:-1], self.num_statistics), device=y.device)
         return zeros.scatter(-1, index, 1.0)
 
     def contains(self, y: Integer[Tensor, "*batch item"]) -> Bool[Tensor, "*batch"]:
-        sizes = torch.tensor(self.options_per_item(), device=y.device)
+        sizes = integers_on(self.options_per_item(), y.device)
         return ((y >= 0) & (y < sizes)).all(-1)
 
     def cardinality(self) -> int:
@@ -66,7 +65,7 @@ class Configurations(OutputSpace):
     def _padded(self, theta: Tensor, fill: float) -> Tensor:
         """[*batch, slot, option] with ``fill`` where a slot has fewer options than the widest."""
         cells = theta.new_full((*theta.shape[:-1], self.num_items * self._width), fill)
-        cells = cells.index_copy(-1, self._cell.to(theta.device), theta)
+        cells = cells.index_copy(-1, integers_on(self._cells, theta.device), theta)
         return cells.unflatten(-1, (self.num_items, self._width))
 
     def argmax_linear(self, theta: Float[Tensor, "*batch statistic"]) -> Int64[Tensor, "*batch item"]:
@@ -77,7 +76,7 @@ class Configurations(OutputSpace):
 
     def linear_marginals(self, theta: Float[Tensor, "*batch statistic"]) -> Float[Tensor, "*batch statistic"]:
         cells = self._padded(theta, -math.inf).softmax(-1).flatten(-2)
-        return cells.index_select(-1, self._cell.to(theta.device))
+        return cells.index_select(-1, integers_on(self._cells, theta.device))
 
     def linear_sample(
         self, theta: Float[Tensor, "*batch statistic"], num_samples: int, *, generator: torch.Generator | None = None
@@ -87,7 +86,7 @@ class Configurations(OutputSpace):
         uniform = torch.rand(shape, device=theta.device, dtype=theta.dtype, generator=generator)
         # Scaling by the last cumulative value keeps a rounding error from ever choosing a padded option.
         last = cumulative[..., -1:]
-        limit = torch.tensor(self.options_per_item(), device=theta.device) - 1
+        limit = integers_on(self.options_per_item(), theta.device) - 1
         return (uniform * last >= cumulative).sum(-1).minimum(limit)
 
     def matches(

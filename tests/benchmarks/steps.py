@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from jebm_core.model import JointModel
-    from jebm_core.training import Rows
+    from jebm_core.steps import Rows
 
 ITEMS, FEATURES, BATCH, SAMPLES, ROUNDS = 174, 68, 128, 32, 60
 TARGETS = {
@@ -55,7 +55,7 @@ def observed(items: int, features: int, count: int) -> "Rows":
     import torch
 
     from jebm_core.model import Context
-    from jebm_core.training import Rows
+    from jebm_core.steps import Rows
 
     y = (torch.rand(count, items) < 0.15).long()
     return Rows(Context(torch.randn(count, features), torch.zeros(count, 0)), y)
@@ -82,7 +82,7 @@ def joint_step(
     """A joint training step, as the trainer makes it."""
     from jebm_core.proposals import AnchoredProposal, MeanFieldProposal, TiltProposal
     from jebm_core.recipes import anchors_of
-    from jebm_core.training import Plan, make_optimizer, training_step
+    from jebm_core.steps import Plan, make_optimizer, training_step
 
     model = network(affinity, base, rows)
     optimizer = make_optimizer(model, Plan())
@@ -100,7 +100,7 @@ def _cross_entropy_step(rows: "Rows", batch: "Rows") -> Callable[[], object]:
     """The yardstick: the unary network of the unary model, and that model's optimizer."""
     import torch
 
-    from jebm_core.training import Plan, make_optimizer
+    from jebm_core.steps import Plan, make_optimizer
 
     model, plan = network("unary", "tilt", rows), Plan()
     optimizer = make_optimizer(model, plan)
