@@ -20,13 +20,9 @@ from jebm_core.spaces import OutputSpace
 
 SMOOTHING = 0.01
 """Share of the uniform distribution mixed into each prediction, so that no combination is impossible under q."""
-TRUSTED_TYPES = (
-    "sklearn.ensemble._forest.RandomForestClassifier",
-    "sklearn.linear_model._logistic.LogisticRegression",
-    "sklearn.tree._classes.DecisionTreeClassifier",
-    "sklearn.tree._tree.Tree",
-)
-"""What a stored classifier may contain beyond numbers and text; anything else is refused on loading."""
+TRUSTED_TYPES = ("sklearn.tree._tree.Tree",)
+"""What a stored classifier may contain beyond numbers, text and the estimators of scikit-learn, which skops admits by
+itself; anything else is refused on loading."""
 
 
 def named_classifier(name: str, *, seed: int) -> Any:

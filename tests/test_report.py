@@ -95,8 +95,10 @@ def test_each_miss_lowers_the_verdict(e: dict[str, Any], gap: float, verdict: st
         bent["calibration"][name]["ece"] = bent["calibration"][name]["ece_chance"] + gap
         assert report.answer_calibration(bent).verdict == verdict
     bent = copy.deepcopy(e)
-    next(c for c in bent["calibration"]["coverage"] if c["level"] == 0.9)["high"] = 0.9 - gap
-    assert report.answer_calibration(bent).verdict == verdict
+    for level in (0.5, 0.9):
+        bent = copy.deepcopy(e)
+        next(c for c in bent["calibration"]["coverage"] if c["level"] == level)["high"] = level - gap
+        assert report.answer_calibration(bent).verdict == verdict
     bent = copy.deepcopy(e)
     bent["unseen"]["observed"] = {"value": 0.5, "low": 0.12 + gap, "high": 0.9}
     assert report.answer_unseen(bent).verdict == verdict

@@ -41,7 +41,7 @@ def demo(
     ours = _no_runner_lives(store.home)
     with ending_on_signals():
         run = _finished_run(store)
-        with dashboard(port, run) as server:
+        with dashboard(port) as server:
             address = f"http://{HOST}:{port}/?run={run}"
             if not check:
                 typer.echo(f"The dashboard is at {address} (interrupt with Ctrl-C).")

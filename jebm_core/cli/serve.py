@@ -105,11 +105,8 @@ def ending_on_signals() -> Iterator[None]:
 
 
 @contextmanager
-def dashboard(port: int, run: str | None = None) -> Iterator["subprocess.Popen[bytes]"]:
+def dashboard(port: int) -> Iterator["subprocess.Popen[bytes]"]:
     """Start the dashboard's server, wait until it answers, and end it in any case.
-
-    Args:
-        run: the run that is open at first, handed over as ``JEBM_RUN``.
 
     Raises:
         JebmError: the server did not start.
@@ -118,7 +115,7 @@ def dashboard(port: int, run: str | None = None) -> Iterator["subprocess.Popen[b
     posix = os.name == "posix"
     server = subprocess.Popen(
         command,
-        env=environment() | ({} if run is None else {"JEBM_RUN": run}),
+        env=environment(),
         stdin=subprocess.DEVNULL,
         stdout=sys.stderr.fileno() if _has_descriptor() else None,
         start_new_session=posix,  # a Ctrl-C comes to us first, and we end it in order

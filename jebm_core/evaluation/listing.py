@@ -74,8 +74,16 @@ def _combinations(
         yield start, index.unsqueeze(-1) // strides % sizes
 
 
+def score_width(p: ConditionalModel) -> int:
+    """Numbers that g(x, y) is made of: the statistics, and for a network the products of its hidden layer."""
+    return p.space.num_statistics + _hidden(p) ** 2
+
+
+def _hidden(p: ConditionalModel) -> int:
+    h = p.scores.interaction
+    return 1 if h is None or isinstance(h, QuadraticInteraction) else 64
+
+
 def _points_at_once(p: ConditionalModel) -> int:
     """How many combinations keep pairs of statistics, and the hidden layer of a network a row, within memory."""
-    h = p.scores.interaction
-    hidden = 1 if h is None or isinstance(h, QuadraticInteraction) else 64
-    return max(64, ELEMENTS // max(p.space.num_statistics**2, p.scores.theta.shape[0] * hidden))
+    return max(64, ELEMENTS // max(p.space.num_statistics**2, p.scores.theta.shape[0] * _hidden(p)))

@@ -26,15 +26,15 @@ from jebm_core.divergences import KL
 from jebm_core.errors import Cancelled, SpecError
 from jebm_core.evaluation.annealing import anneal, elements_per_row
 from jebm_core.evaluation.audit import PartitionAudit
-from jebm_core.evaluation.listing import ELEMENTS, listed_log_partition, listed_multiplier
+from jebm_core.evaluation.listing import ELEMENTS, listed_log_partition, listed_multiplier, score_width
 from jebm_core.evaluation.psis import WeightedEstimate, estimate_from_weights
 from jebm_core.losses import score_draws
 from jebm_core.model import AnchoredBase, ConditionalModel, Context, JointModel, MeanFieldBase
 from jebm_core.proposals import AnchoredProposal, MeanFieldProposal, PlackettLuceProposal, Proposal, TiltProposal
 from jebm_core.spaces import MAX_LISTING, Rankings
 
-MAX_LISTING_WORK = 2_000_000_000
-"""rows · |𝒴| · statistics up to which ``auto`` lists: seconds on one core for pairs, minutes for a set network."""
+MAX_LISTING_WORK = 20_000_000_000
+"""rows · |𝒴| · numbers a score is made of, up to which ``auto`` lists: some seconds on one core."""
 
 _ROWS = 256  # contexts at a time, so that k × k numbers for each fit in memory
 
@@ -76,7 +76,7 @@ def audit_partition(
     """Hold the learned log-partition against an independent computation at every context.
 
     Args:
-        method: ``auto`` is exact where that is cheap (rows·|𝒴|·statistics ≤ 2e9) and anneals elsewhere; ``exact``,
+        method: ``auto`` is exact where that is cheap (`MAX_LISTING_WORK`) and anneals elsewhere; ``exact``,
             ``ais`` and ``importance`` insist.
         proposal: for ``importance``; by default the strongest that the model allows.
         num_samples: draws a row for ``importance``.
@@ -189,7 +189,7 @@ def _choose(model: JointModel, p: ConditionalModel, rows: int, method: Method) -
         case _:
             if p.is_linear:
                 return "permanent" if isinstance(space, Rankings) else "closed form"
-            work = rows * space.cardinality() * space.num_statistics
+            work = rows * space.cardinality() * score_width(p)
             if listable and (method == "exact" or work <= MAX_LISTING_WORK):
                 return "listing"
             if method == "auto":

@@ -10,6 +10,7 @@ from jebm_core.report.records import (
     Sentence,
     Verdict,
     at_level,
+    coverage_miss,
     is_better,
     judged_part,
     step_of,
@@ -143,9 +144,10 @@ def _limit_partition(audit: Record | None) -> Sentence:
 def _of_calibration(record: Record) -> tuple[Verdict, tuple[Sentence, ...]]:
     e = judged_part(record)
     reasons: list[Sentence] = []
-    pooled, joint, at = e["calibration"]["pooled"], e["calibration"]["joint"], at_level(e, 0.9)
+    pooled, joint = e["calibration"]["pooled"], e["calibration"]["joint"]
+    at = max(e["calibration"]["coverage"], key=coverage_miss)  # the worst level: one that fits excuses no other
     steps = [step_of(pooled["ece"] - pooled["ece_chance"]), step_of(joint["ece"] - joint["ece_chance"])]
-    steps.append(step_of(max(at["level"] - at["high"], at["low"] - at["level"])))
+    steps.append(step_of(coverage_miss(at)))
     if steps[0]:
         reasons.append(
             Sentence(
@@ -165,9 +167,14 @@ def _of_calibration(record: Record) -> tuple[Verdict, tuple[Sentence, ...]]:
     if steps[2]:
         reasons.append(
             Sentence(
-                "Combinations said to hold 90 % of the probability held the truth in {covered:.0f} % of rows "
+                "Combinations said to hold {level:.0f} % of the probability held the truth in {covered:.0f} % of rows "
                 "({low:.0f} to {high:.0f} %).",
-                {"covered": 100 * at["covered"], "low": 100 * at["low"], "high": 100 * at["high"]},
+                {
+                    "level": 100 * at["level"],
+                    "covered": 100 * at["covered"],
+                    "low": 100 * at["low"],
+                    "high": 100 * at["high"],
+                },
             )
         )
     if e["n"] < FEW_ROWS:

@@ -70,6 +70,15 @@ def groups(record: Record) -> list[tuple[str, Record]]:
     return [(name, record[name]) for name in ("held_out", "train") if record.get(name)]
 
 
+def coverage_miss(row: Record) -> float:
+    """How far the stated level lies outside the interval of what was covered; negative where it lies inside.
+
+    >>> round(coverage_miss({"level": 0.9, "low": 0.7, "high": 0.8}), 3)
+    0.1
+    """
+    return max(row["level"] - row["high"], row["low"] - row["level"])
+
+
 def at_level(e: Record, level: float) -> Record:
     """The coverage row of one level."""
     return next(row for row in e["calibration"]["coverage"] if row["level"] == level)

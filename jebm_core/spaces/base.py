@@ -125,6 +125,18 @@ def integers_on(values: tuple[int, ...], device: torch.device) -> Int64[Tensor, 
     return torch.tensor(values, dtype=torch.int64, device=device)
 
 
+def distinct(names: Sequence[str], what: str) -> tuple[str, ...]:
+    """The names; `SpecError` where one occurs twice, since labels could not be told apart."""
+    known: set[str] = set()
+    for name in names:
+        if name in known:
+            raise SpecError(
+                "Expected different names for {what}, found {name!r} twice; rename one.", what=what, name=name
+            )
+        known.add(name)
+    return tuple(names)
+
+
 def position_of(name: str, known: Sequence[str], what: str) -> int:
     """Index of ``name`` among ``known``; `SpecError` names what is known."""
     if name not in known:

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int64, Integer
 from torch import Tensor
 
 from jebm_core.errors import SpecError
-from jebm_core.spaces.base import OutputSpace, integers_on, position_of
+from jebm_core.spaces.base import OutputSpace, distinct, integers_on, position_of
 
 
 @final
@@ -32,8 +32,8 @@ class Configurations(OutputSpace):
                 slots=len(slots),
                 options=len(options),
             )
-        self.items = tuple(slots)
-        self.options = tuple(tuple(o) for o in options)
+        self.items = distinct(slots, "slots")
+        self.options = tuple(distinct(o, f"options of {slot}") for slot, o in zip(slots, options, strict=True))
         self.num_items = len(self.items)
         sizes = [len(o) for o in self.options]
         self.num_statistics = sum(sizes)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from jebm_core import permanents
 from jebm_core.errors import SpecError
-from jebm_core.spaces.base import OutputSpace, position_of
+from jebm_core.spaces.base import OutputSpace, distinct, position_of
 
 
 @final
@@ -29,7 +29,7 @@ class Rankings(OutputSpace):
     def __init__(self, items: Sequence[str]) -> None:
         if len(items) < 2:
             raise SpecError("Expected at least two items to rank, found {found}; name the items.", found=len(items))
-        self.items = tuple(items)
+        self.items = distinct(items, "items")
         self.num_items = len(self.items)
         self.num_statistics = self.num_items**2
         self.exact_linear = self.num_items <= permanents.MAX_EXACT_ITEMS

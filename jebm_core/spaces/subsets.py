@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int64, Integer
 from torch import Tensor
 
 from jebm_core.errors import SpecError
-from jebm_core.spaces.base import OutputSpace, position_of
+from jebm_core.spaces.base import OutputSpace, distinct, position_of
 
 
 @final
@@ -25,7 +25,7 @@ class Subsets(OutputSpace):
     def __init__(self, items: Sequence[str]) -> None:
         if not items:
             raise SpecError("Expected at least one item for subsets, found none; name the items.")
-        self.items = tuple(items)
+        self.items = distinct(items, "items")
         self.num_items = self.num_statistics = len(self.items)
 
     def statistics(self, y: Integer[Tensor, "*batch item"]) -> Float[Tensor, "*batch statistic"]:

@@ -31,6 +31,20 @@ WRONG: dict[str, Wrong] = {
         lambda: Configurations(("a", "b"), (("x", "y"),)),
         "Expected the options of each slot, found 2 slots and 1 lists of options; give one list a slot.",
     ),
+    "two items of one name": Wrong(
+        lambda: Subsets(("a", "b", "a")), "Expected different names for items, found 'a' twice; rename one."
+    ),
+    "two slots of one name": Wrong(
+        lambda: Configurations(("a", "a"), (("x",), ("y",))),
+        "Expected different names for slots, found 'a' twice; rename one.",
+    ),
+    "two options of one name": Wrong(
+        lambda: Configurations(("size",), (("S", "S"),)),
+        "Expected different names for options of size, found 'S' twice; rename one.",
+    ),
+    "two ranked items of one name": Wrong(
+        lambda: Rankings(("a", "a")), "Expected different names for items, found 'a' twice; rename one."
+    ),
     "one item ranked": Wrong(lambda: Rankings(("a",)), "Expected at least two items to rank, found 1; name the items."),
     "too many to list": Wrong(
         lambda: subsets(40).listing(),
