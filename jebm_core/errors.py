@@ -4,6 +4,7 @@ JebmError
 ├── UserError            the input is at fault: exit code 2, one sentence for the person
 │   ├── TableError       a table or a cell of it
 │   ├── SpecError        a setting, an option or a combination of them
+│   ├── RuleError        a rule that can't be read, or rules that can't be met; knows line and column
 │   └── ModelFolderError a saved model or run that can't be read
 ├── TrainingStopped      a run ended without a model that may be used; carries the reason as a sentence
 └── Cancelled            somebody asked the work to stop
@@ -39,6 +40,18 @@ class TableError(UserError):
 
 class SpecError(UserError):
     """A setting, or a combination of settings, that can't be met."""
+
+
+class RuleError(UserError):
+    """A rule that can't be read or bound, or rules that can't be met.
+
+    Attributes:
+        line, column: where, counted from 1; 0 where it concerns no single place.
+    """
+
+    def __init__(self, template: str, *, line: int = 0, column: int = 0, **values: object) -> None:
+        self.line, self.column = line, column
+        super().__init__(template, line=line, column=column, **values)
 
 
 class ModelFolderError(UserError):

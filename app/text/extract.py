@@ -22,6 +22,7 @@ KEYWORDS = {
             "UserError",
             "TableError",
             "SpecError",
+            "RuleError",
             "ModelFolderError",
             "TrainingStopped",
             "Note",
