@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import final
 
 import torch
-from jaxtyping import Float, Int64, Integer
+from jaxtyping import Bool, Float, Int64, Integer
 from torch import Tensor
 
 from jebm_core.interactions import linear_energy
@@ -55,6 +55,11 @@ class ReferenceDistribution(ABC):
     def is_product(self) -> bool:
         """Whether items are independent under q and under each of its tilts, so that E[h] of a quadratic h is
         closed-form."""
+
+    @abstractmethod
+    def is_family(self) -> bool:
+        """Whether q and its tilts are one exponential family in φ: their marginals say it all, and a quadratic h is
+        well met by a tilt."""
 
 
 @final
@@ -104,6 +109,9 @@ class LinearDistribution(ReferenceDistribution):
     def is_product(self) -> bool:
         return self.space.factorises
 
+    def is_family(self) -> bool:
+        return True
+
 
 @final
 class UniformRankings(ReferenceDistribution):
@@ -139,6 +147,9 @@ class UniformRankings(ReferenceDistribution):
     def is_product(self) -> bool:
         return False
 
+    def is_family(self) -> bool:
+        return False
+
 
 @final
 class PointsDistribution(ReferenceDistribution):
@@ -154,11 +165,18 @@ class PointsDistribution(ReferenceDistribution):
         self._keys, self._order = space.key(points).sort()
 
     def log_prob(self, y: Integer[Tensor, "*sample batch item"]) -> Float[Tensor, "*sample batch"]:
+        listed, point = self._find(y)
+        rows = torch.arange(self.log_weights.shape[0], device=y.device).expand(point.shape)
+        return torch.where(listed, self.log_weights[rows, point], -math.inf)
+
+    def contains(self, y: Integer[Tensor, "*sample batch item"]) -> Bool[Tensor, "*sample batch"]:
+        """Whether each combination is in the table."""
+        return self._find(y)[0]
+
+    def _find(self, y: Tensor) -> tuple[Tensor, Tensor]:
         keys = self.space.key(y)
         slot = torch.searchsorted(self._keys, keys).clamp_max(len(self._keys) - 1)
-        point = self._order[slot]
-        rows = torch.arange(self.log_weights.shape[0], device=y.device).expand(point.shape)
-        return torch.where(self._keys[slot] == keys, self.log_weights[rows, point], -math.inf)
+        return self._keys[slot] == keys, self._order[slot]
 
     def log_prob_of(self, points: Integer[Tensor, "point item"]) -> Float[Tensor, "point batch"]:
         return self.log_prob(points.unsqueeze(1).expand(-1, self.log_weights.shape[0], -1))
@@ -178,6 +196,9 @@ class PointsDistribution(ReferenceDistribution):
         return self.log_weights.exp() @ self._statistics
 
     def is_product(self) -> bool:
+        return False
+
+    def is_family(self) -> bool:
         return False
 
 
@@ -220,6 +241,9 @@ class MixtureDistribution(ReferenceDistribution):
         return (parts * self.log_weights.exp().unsqueeze(-2)).sum(-1)
 
     def is_product(self) -> bool:
+        return False
+
+    def is_family(self) -> bool:
         return False
 
     def _tilted_weights(self, theta: Tensor) -> Tensor:

@@ -32,7 +32,11 @@ from jebm_core.proposals import (
 )
 from jebm_core.recipes import build_model, describe_space, independent_architecture
 from jebm_core.record import FORMAT, ModelRecord
-from jebm_core.spaces import OutputSpace
+from jebm_core.rules.compiled import compile_rules
+from jebm_core.rules.conditions import condition_flags
+from jebm_core.rules.parser import parse_rules
+from jebm_core.rules.problem import bind
+from jebm_core.spaces import OutputSpace, Ruled
 from jebm_core.spaces.distance import distance_features, distance_of_agreement
 from jebm_core.tables import Table
 
@@ -88,13 +92,18 @@ class FittedModel:
     def context(self, table: Table) -> Context:
         """The contexts of every row of a table."""
         x = self.record.encoder.transform(table)
-        if x.shape[1] == 0:
-            x = np.ones((len(table.frame), 1), dtype=np.float32)
+        if isinstance(self.space, Ruled):
+            problem = self.space.rules.problem
+            flags = condition_flags(problem.conditions, table.frame, source=problem.rules.source)
+            return self.context_of(x, flags)
         return self.context_of(x)
 
-    def context_of(self, x: np.ndarray) -> Context:
-        """The contexts of encoded features [row, feature]."""
+    def context_of(self, x: np.ndarray, flags: np.ndarray | None = None) -> Context:
+        """The contexts of encoded features [row, feature]; ``flags`` are the conditions of the rules, if there are
+        any."""
         inputs = np.zeros((len(x), 0), dtype=np.float32) if self.classifier is None else self.classifier.predict(x)
+        if flags is not None:
+            inputs = np.concatenate([inputs, flags.astype(np.float32)], axis=1)
         return Context(torch.from_numpy(x), torch.from_numpy(inputs)).to(self.device)
 
     def chunks(self, context: Context, size: int = CHUNK) -> Iterator[tuple[slice, Context]]:
@@ -117,6 +126,16 @@ class FittedModel:
         value = torch.cat(values)
         low, high = self.record.interval
         return LogProb(value, value + low, value + high)
+
+    @torch.no_grad()
+    def supports(self, context: Context, y: Int64[Tensor, "row item"]) -> Bool[Tensor, " row"]:
+        """Whether q(y|x) > 0: outside of it no score can make a combination possible."""
+        inside = self.space.contains(y)
+        parts = []
+        for rows, part in self.chunks(context):
+            log_q = self.model.unnormalised(part).reference.log_prob(y[rows].unsqueeze(0)).squeeze(0)
+            parts.append(log_q > -torch.inf)
+        return torch.cat(parts) & inside
 
     def seen_before(self, y: Int64[Tensor, "row item"]) -> Bool[Tensor, " row"]:
         """Whether each combination occurred in the training rows."""
@@ -311,7 +330,10 @@ def load(folder: Path | str, *, device: torch.device | str = "cpu") -> FittedMod
             expected=FORMAT,
             found=found,
         )
-    space = describe_space(record.schema.kind, record.schema.names, record.schema.options)
+    schema, rules = record.schema, None
+    if record.rules is not None:
+        rules = compile_rules(bind(parse_rules(record.rules, "model.json"), schema, features=record.features))
+    space = describe_space(schema.kind, schema.names, schema.options, rules)
     try:
         model = build_model(space, record.architecture)
         model.load_state_dict(_under(tensors, "model."))

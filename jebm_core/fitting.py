@@ -21,12 +21,14 @@ import torch
 
 from jebm_core.checkpoints import restore_checkpoint, save_checkpoint
 from jebm_core.classifiers import ClassifierMarginals
-from jebm_core.errors import Cancelled, SpecError, TrainingStopped
+from jebm_core.devices import device_named
+from jebm_core.errors import Cancelled, TrainingStopped
 from jebm_core.fitted import FittedModel
 from jebm_core.model import JointModel
 from jebm_core.preparation import prepare
 from jebm_core.proposals import ListingProposal, TiltProposal
 from jebm_core.recipes import (
+    QUADRATIC,
     build_model,
     choose_architecture,
     choose_plan,
@@ -35,6 +37,8 @@ from jebm_core.recipes import (
 )
 from jebm_core.record import ModelRecord
 from jebm_core.refinement import refine_log_partition, residual_interval
+from jebm_core.rules.language import RuleSet
+from jebm_core.rules.printer import to_text
 from jebm_core.settings import FitSettings
 from jebm_core.steps import Plan, Rows
 from jebm_core.tables import Examples, FeatureEncoder, Note
@@ -90,19 +94,21 @@ def fit(
     should_stop: Callable[[], bool] | None = None,
     checkpoint: Path | None = None,
     classifier: Any = None,
+    rules: RuleSet | None = None,
 ) -> Fit:
     """Fit p(y|x) = q(y|x) (f*)′(g(x,y) − τ(x)) to examples.
 
     Args:
         checkpoint: a folder; a run that was stopped goes on from there with the numbers of an unbroken run.
         classifier: an unfitted scikit-learn classifier whose out-of-fold marginals become the reference.
+        rules: what makes a combination valid; nothing else has any probability.
 
     Raises:
-        UserError: too few rows, or settings that don't fit the data.
+        UserError: too few rows, settings that don't fit the data, or rules that can't be met.
         TrainingStopped: no usable model came out; the message is the reason.
         Cancelled: ``should_stop`` said so; the checkpoint is left.
     """
-    return _Run(examples, settings, on_progress, should_stop, checkpoint, classifier).run()
+    return _Run(examples, settings, on_progress, should_stop, checkpoint, classifier, rules).run()
 
 
 @final
@@ -117,15 +123,16 @@ class _Run:
         should_stop: Callable[[], bool] | None,
         checkpoint: Path | None,
         classifier: Any,
+        rules: RuleSet | None,
     ) -> None:
-        self.examples, self.settings = examples, settings
+        self.examples, self.settings, self.rules = examples, settings, rules
         self.on_progress, self.should_stop, self.checkpoint = on_progress, should_stop, checkpoint
         self.started = time.monotonic()
         self.history: list[Progress] = []
         self.notes: list[Note] = []
         self.estimator = classifier
         self.classifier: ClassifierMarginals | None = None
-        self.device = _device(settings.device)
+        self.device = device_named(settings.device)
         self.nll_independent: float | None = None
 
     def clock(self) -> float:
@@ -143,9 +150,9 @@ class _Run:
 
     def run(self) -> Fit:
         self.report(Progress("reference"))
-        prepared = prepare(self.examples, self.settings, self.device, self.estimator)
-        self.notes.extend(prepared.encoder.notes)
-        self.space, self.classifier = prepared.space, prepared.classifier
+        prepared = prepare(self.examples, self.settings, self.device, self.estimator, self.rules)
+        self.notes.extend([*prepared.notes, *prepared.encoder.notes])
+        self.space, self.classifier, self.schema = prepared.space, prepared.classifier, prepared.schema
         self.stop_if_asked()
         torch_state = torch.get_rng_state()
         try:
@@ -161,7 +168,7 @@ class _Run:
         plan = choose_plan(train, settings)
 
         independent: JointModel | None = None
-        if self.space.factorises and shape.base != "tilt" and settings.divergence == "kl":
+        if self.space.exact_linear and shape.affinity in QUADRATIC and settings.divergence == "kl":
             independent = self.train_independent(shape, train, valid, plan)
 
         torch.manual_seed(settings.seed)
@@ -301,7 +308,8 @@ class _Run:
     def fingerprint(self) -> str:
         """Identifies data and settings for checkpoints."""
         digest = hashlib.sha256(self.examples.outputs.values.tobytes())
-        digest.update(repr((version("jebm"), self.examples.table.sha256, self.examples.roles, self.settings)).encode())
+        said = (version("jebm"), self.examples.table.sha256, self.examples.roles, self.settings, self.rules)
+        digest.update(repr(said).encode())
         return digest.hexdigest()
 
     def record(
@@ -329,7 +337,7 @@ class _Run:
         }
         versions = {"python": platform.python_version(), "torch": version("torch"), "jebm": version("jebm")}
         return ModelRecord(
-            self.examples.outputs.schema,
+            self.schema,
             encoder,
             self.examples.roles.features,
             shape,
@@ -339,12 +347,5 @@ class _Run:
             table.sha256,
             versions,
             summary,
+            None if self.rules is None else to_text(self.rules),
         )
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise SpecError("Setting device: expected a CUDA GPU, found none on this machine; choose cpu or auto.")
-    return torch.device(name)

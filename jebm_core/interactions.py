@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
-from jebm_core.spaces import OutputSpace, integers_on
+from jebm_core.devices import integers_on
+from jebm_core.spaces import OutputSpace
 
 
 class Interaction(ABC):

@@ -33,8 +33,8 @@ def score_draws(p: ConditionalModel, draws: Draws) -> Scored:
     return Scored(draws, own, shared)
 
 
-def joint_objective(p: ConditionalModel, y: Integer[Tensor, "batch item"], scored: Scored) -> Float[Tensor, " batch"]:
-    """ℓ(x, y) estimated from weighted draws; unbiased with unbiased gradients.
+def joint_objective(p: ConditionalModel, y: Integer[Tensor, "row item"], scored: Scored) -> Float[Tensor, " row"]:
+    """ℓ(x, y) estimated from weighted draws; unbiased with unbiased gradients. A row a context, or all rows of one.
 
     Where the proposal knows E_r[g], its difference from the mean over the draws is subtracted: a term of value
     zero whose gradient has mean zero
@@ -47,7 +47,7 @@ def joint_objective(p: ConditionalModel, y: Integer[Tensor, "batch item"], score
         expectation = expectation + f.weighted_conjugate(draws.log_weight, scored.affinity - tau).sum(0)
     if draws.points.shape[0]:
         expectation = expectation + f.weighted_conjugate(draws.points_log_weight, scored.points_affinity - tau).sum(0)
-    loss = tau + expectation - p.affinity(y.unsqueeze(0)).squeeze(0)
+    loss = tau + expectation - p.affinity(p.as_draws(y)).flatten()
     if draws.mean_affinity is not None and f.name == "kl":
         variate = scored.affinity.mean(0) - draws.mean_affinity
         loss = loss - (variate - variate.detach())

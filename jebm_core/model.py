@@ -8,10 +8,11 @@ what the base misses.
 - `ZeroBase`: 0; τ is a network alone. Always.
 - `PositionsBase`: Σ_i log mean_p e^{θ_ip}, items placed alone. Rankings of any size, uniform q.
 - `TiltBase`: A_q(θ), exact without interactions. Where q tilts exactly.
-- `MeanFieldBase`: the evidence lower bound L(m) at the mean-field fixed point. Product q, quadratic h.
+- `MeanFieldBase`: the evidence lower bound L(m) at the mean-field fixed point. Quadratic h.
 - `AnchoredBase`: log(Z on observed combinations + e^(bound on all others)). As above.
 
-The last two are certified lower bounds of log Z_q(x) for every x.
+Where items are independent under q the last two are certified lower bounds of log Z_q(x) for every x. Under rules the
+same formulas leave out how items covary: still close, and δ learns the rest, but bounds of nothing.
 """
 
 import math
@@ -49,6 +50,10 @@ class Context(NamedTuple):
         """On another device."""
         return Context(self.x.to(device), self.reference.to(device))
 
+    def condensed(self) -> "Context":
+        """One row where nothing is known about any, so that all are alike; else all rows."""
+        return self if self.x.shape[1] or self.reference.shape[1] else self.rows(slice(0, 1))
+
 
 @dataclass(frozen=True)
 class MeanField:
@@ -80,6 +85,11 @@ class ConditionalModel:
         self.space = scores.space
         self.log_partition: Tensor = scores.theta.new_zeros(scores.theta.shape[0])
 
+    def as_draws(self, y: Integer[Tensor, "row item"]) -> Integer[Tensor, "sample batch item"]:
+        """One combination a row in the form of draws: one of each context – or, where one context stands for all rows
+        of a model without features, all of that one. Flattened, results are one a row again."""
+        return y.unsqueeze(1) if self.scores.theta.shape[0] == 1 else y.unsqueeze(0)
+
     def affinity(self, y: Integer[Tensor, "sample batch item"]) -> Float[Tensor, "sample batch"]:
         """g(x, y)."""
         return self.scores.value(y)
@@ -104,9 +114,15 @@ class ConditionalModel:
 
     @property
     def has_mean_field(self) -> bool:
-        """Whether E[g] under every tilt of q is closed-form."""
+        """Whether pairs are the only interactions, and tilts of q are all it takes to meet them."""
         quadratic = self.scores.interaction is None or isinstance(self.scores.interaction, QuadraticInteraction)
-        return quadratic and self.reference.is_product()
+        return quadratic and self.reference.is_family()
+
+    @property
+    def is_certified(self) -> bool:
+        """Whether E[g] under every tilt of q is closed-form, so that the mean-field value is a lower bound. Under rules
+        items depend on one another; there the same value leaves their covariance out, and bounds nothing."""
+        return self.has_mean_field and self.reference.is_product()
 
     @cached_property
     def mean_field(self) -> MeanField:
@@ -216,9 +232,8 @@ class AnchoredBase(Base):
         Z_A = Σ_{y∈A} w(y),     L_rest = (L(m) − Σ_{y∈A} m(y) log(w(y)/m(y))) / (1 − M) + log(1 − M).
 
     L_rest is the evidence lower bound of m restricted to the complement of A, so the value is a certified lower
-    bound of log Z_q(x) – and, by
-    Gibbs' inequality, not below L(m) or log Z_A (where M > 0.999 the rest
-    is left out: log Z_A alone). Cost: one score a pair of context and anchor.
+    bound of log Z_q(x) wherever L(m) is one – and, by Gibbs' inequality, not below L(m) or log Z_A (where M > 0.999 the
+    rest is left out: log Z_A alone). Cost: one score a pair of context and anchor.
     """
 
     num_features = 6
@@ -232,22 +247,25 @@ class AnchoredBase(Base):
         mean_field = p.mean_field
         log_w = p.reference.log_prob_of(self.anchors) + p.affinity_of(self.anchors)
         log_m = mean_field.tilted.log_prob_of(self.anchors).detach()
-        log_z = log_w.logsumexp(0)
         share = log_m.exp()
         rest = (1 - share.sum(0)).clamp(min=0.0)
         covered = rest < 1e-3  # nothing left to bound, and the difference below would be all rounding
         safe = torch.where(covered, 1.0, rest)
-        bound = (mean_field.bound - (share * (log_w - log_m)).sum(0)) / safe + safe.log()
+        # Under rules an anchor may be impossible in a context: it has no share, and nothing to add.
+        gain = torch.where(log_m > -math.inf, share * (log_w - log_m), 0.0).sum(0)
+        bound = (mean_field.bound - gain) / safe + safe.log()
         bound = torch.where(covered, -math.inf, bound)
-        value = torch.logaddexp(log_z, bound)
-        finite = torch.where(covered, log_z - 10.0, bound)
+        value = torch.cat([log_w, bound.unsqueeze(0)]).logsumexp(0)
+        log_z, largest = log_w.logsumexp(0).detach(), log_w.max(0).values
+        log_z = torch.where(log_z > -math.inf, log_z, bound.detach() - 10.0)
+        largest = torch.where(largest > -math.inf, largest, log_z)
         linear = p.reference.log_normalizer(p.scores.theta)
         features = [
             mean_field.bound,
-            finite - log_z,
+            torch.where(covered, -10.0, bound - log_z),
             rest,
             linear - value,
-            log_z - log_w.max(0).values,
+            log_z - largest,
             mean_field.mean_affinity - value,
         ]
         return value, torch.stack(features, -1).detach()

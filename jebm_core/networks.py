@@ -88,7 +88,8 @@ class FullPairwiseHead(InteractionHead):
         self.register_buffer("upper", a * self.size + b, persistent=False)
         self.register_buffer("lower", b * self.size + a, persistent=False)
         self.constant = nn.Parameter(torch.zeros(len(a)))
-        self.linear = None if constant or not len(a) else _small_linear(hidden, len(a))  # one item alone has no pairs
+        varies = hidden > 0 and not constant and len(a) > 0  # one item alone has no pairs
+        self.linear = _small_linear(hidden, len(a)) if varies else None
 
     def forward(self, hidden: Float[Tensor, "batch hidden"]) -> FullQuadratic:
         pairs = self.constant.unsqueeze(0) if self.linear is None else self.constant + self.linear(hidden)
@@ -106,7 +107,7 @@ class LowRankPairwiseHead(InteractionHead):
         self.space = space
         self.factors = nn.Parameter(torch.randn(rank, space.num_statistics) / space.num_statistics**0.5)
         self.constant = nn.Parameter(torch.zeros(rank))
-        self.linear = None if constant else _small_linear(hidden, rank)
+        self.linear = _small_linear(hidden, rank) if hidden and not constant else None
 
     def forward(self, hidden: Float[Tensor, "batch hidden"]) -> LowRankQuadratic:
         scale = self.constant.unsqueeze(0) if self.linear is None else self.constant + self.linear(hidden)
@@ -120,7 +121,7 @@ class SetHead(InteractionHead):
     def __init__(self, space: OutputSpace, hidden: int, *, width: int = 64) -> None:
         super().__init__()
         self.embedding = nn.Parameter(torch.randn(space.num_statistics, width) / space.num_items**0.5)
-        self.context = nn.Linear(hidden, width)
+        self.context = nn.Linear(hidden, width) if hidden else Constant(width)
         self.readout = nn.Sequential(nn.Linear(width, width), nn.ReLU(), _small_linear(width, 1))
 
     def forward(self, hidden: Float[Tensor, "batch hidden"]) -> SetInteraction:
@@ -198,8 +199,22 @@ class Affinity(nn.Module):
         return Scores(self.space, self.linear(hidden), h)
 
 
-def _small_linear(inputs: int, outputs: int) -> nn.Linear:
-    """A linear layer that starts near zero, so that training starts at the reference."""
+@final
+class Constant(nn.Module):
+    """The same outputs for every row: a linear layer without inputs."""
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        self.value = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, hidden: Float[Tensor, "batch none"]) -> Float[Tensor, "batch output"]:
+        return self.value.expand(hidden.shape[0], -1)
+
+
+def _small_linear(inputs: int, outputs: int) -> nn.Module:
+    """A linear layer that starts near zero, so that training starts at the reference; a constant without inputs."""
+    if inputs == 0:
+        return Constant(outputs)
     layer = nn.Linear(inputs, outputs)
     nn.init.normal_(layer.weight, std=0.01)
     nn.init.zeros_(layer.bias)

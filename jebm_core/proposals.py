@@ -20,8 +20,9 @@ from torch import Tensor
 
 from jebm_core import plackett_luce
 from jebm_core.distributions import PointsDistribution, sample_categorical
+from jebm_core.kernels import kernel_around
 from jebm_core.model import ConditionalModel
-from jebm_core.spaces import OutputSpace, integers_on
+from jebm_core.spaces import OutputSpace
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,8 @@ class MeanFieldProposal(Proposal):
         log_weight = (field.log_normalizer - both[..., 1].T - math.log(num_samples)).detach()
         empty = y.new_zeros(0, p.space.num_items)
         unlisted = log_weight.new_zeros(0, y.shape[1])
-        return Draws(y, log_weight, empty, unlisted, field.mean_affinity, phi, both[..., 0].T)
+        mean = field.mean_affinity if p.is_certified else None  # under rules the closed form is not E_r[g]
+        return Draws(y, log_weight, empty, unlisted, mean, phi, both[..., 0].T)
 
 
 @final
@@ -156,9 +158,9 @@ class AnchoredProposal(Proposal):
 
     r = ρ q_θ̃ + (1−ρ) Σ_c π_c(x) K(·|c),    π_c ∝ (q(c) e^{g(x,c)})^κ,
 
-    where K re-draws each item independently with probability ε. The density is exact. Draws that fall on an anchor
-    get weight zero: anchors are
-    counted in full already. It covers every mode near a combination that has been seen, which one tilt cannot.
+    where K re-draws each item independently with probability ε (under rules: given that the result is valid). The
+    density is exact. Draws that fall on an anchor get weight zero: anchors are counted in full already. It covers every
+    mode near a combination that has been seen, which one tilt cannot.
     """
 
     name = "anchored"
@@ -168,50 +170,26 @@ class AnchoredProposal(Proposal):
     ) -> None:
         self.space, self.anchors, self.tilt_share = space, anchors, tilt_share
         self.flip = min(flips / space.num_items, 0.5)
-        self._phi = space.statistics(anchors)
-        self._options = integers_on(space.options_per_item(), anchors.device)
-        choice = self._options > 1  # a slot without a choice stays as it is, with certainty
-        stay = torch.where(choice, math.log1p(-self.flip), 0.0)
-        move = torch.where(choice, (self.flip / (self._options - 1).clamp(min=1)).log(), 0.0)
-        self._move_all = move.sum()
-        # Every item contributes log(stay) if it agrees and log(flip/(n−1)) if not; weights by statistic let one
-        # product do it for slots of any size.
-        self._gain = stay - move
-
-    def _kernel(self, phi: Float[Tensor, "*batch statistic"]) -> Float[Tensor, "*batch anchor"]:
-        """log K(y|c)."""
-        if self.space.num_statistics == self.space.num_items:  # all items have two options: agreement is enough
-            return self._move_all + self._gain[0] * self.space.matches(phi, self._phi)
-        gain = self._gain.repeat_interleave(self._options, output_size=self.space.num_statistics)
-        return self._move_all + (phi * gain) @ self._phi.T
+        self._kernel = kernel_around(space, anchors, self.flip)
 
     def draw(self, p: ConditionalModel, num_samples: int, *, generator: torch.Generator | None = None) -> Draws:
         with torch.no_grad():
             log_q = p.reference.log_prob_of(self.anchors)
-            seed_weight = (
-                (0.5 * (log_q + p.affinity_of(self.anchors))).log_softmax(0).T
-            )  # κ = ½ spreads over more modes than p itself
+            scores = 0.5 * (log_q + p.affinity_of(self.anchors))  # κ = ½ spreads over more modes than p itself
+            possible = (log_q > -math.inf).any(0)  # rules may leave no anchor in a context; then any centre will do
+            scores = torch.where(possible, scores, 0.0)[: self._kernel.centres]
+            seed_weight = scores.log_softmax(0).T
             from_tilt = max(1, round(self.tilt_share * num_samples))
             tilted = p.mean_field.tilted
-            y = torch.cat(
-                [
-                    tilted.sample(from_tilt, generator=generator).long(),
-                    self._flip(seed_weight, num_samples - from_tilt, generator),
-                ]
-            )
+            centre = sample_categorical(seed_weight, num_samples - from_tilt, generator=generator)
+            around_anchors = self._kernel.draw(centre, generator=generator)
+            y = torch.cat([tilted.sample(from_tilt, generator=generator).long(), around_anchors])
             phi = self.space.statistics(y)
-            around = (self._kernel(phi) + seed_weight).logsumexp(-1)
+            around = (self._kernel.log_density(phi) + seed_weight).logsumexp(-1)
             share = from_tilt / num_samples
             flipped = math.log1p(-share) if share < 1 else -math.inf
             log_r = torch.logaddexp(math.log(share) + tilted.log_prob(y), flipped + around)
-            on_anchor = PointsDistribution(self.space, self.anchors, seed_weight).log_prob(y) > -math.inf
+            on_anchor = PointsDistribution(self.space, self.anchors, log_q.T).contains(y)
             log_weight = p.reference.log_prob(y) - log_r - math.log(num_samples)
             log_weight = torch.where(on_anchor, -math.inf, log_weight)
         return Draws(y, log_weight, self.anchors, log_q, phi=phi)
-
-    def _flip(self, seed_weight: Tensor, num_samples: int, generator: torch.Generator | None) -> Tensor:
-        centre = self.anchors[sample_categorical(seed_weight, num_samples, generator=generator)]
-        uniform = torch.rand(centre.shape, device=centre.device, generator=generator)
-        # One uniform number decides both whether an item moves and by how much: u/ε is uniform given u < ε.
-        step = 1 + (uniform / self.flip * (self._options - 1)).long()
-        return torch.where(uniform < self.flip, (centre + step) % self._options, centre)

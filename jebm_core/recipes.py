@@ -33,11 +33,22 @@ from jebm_core.proposals import (
     ReferenceProposal,
     TiltProposal,
 )
-from jebm_core.references import CandidateReference, MarginalReference, PredictedReference, Reference, UniformReference
+from jebm_core.references import (
+    CandidateReference,
+    MarginalReference,
+    MixtureReference,
+    PredictedReference,
+    Reference,
+    RuledReference,
+    UniformReference,
+)
+from jebm_core.rules.compiled import CompiledRules
 from jebm_core.settings import FitSettings
-from jebm_core.spaces import MAX_LISTING, OutputSpace, Rankings, Subsets
+from jebm_core.spaces import MAX_LISTING, Configurations, OutputSpace, Rankings, Ruled, Subsets
 from jebm_core.steps import Plan, Rows
 
+QUADRATIC = ("pairwise", "pairwise-constant", "lowrank", "lowrank-constant")
+"""Affinities whose interactions are pairs."""
 MAX_ANCHORS = 256
 """Observed combinations that are listed in the base and the proposal; the most frequent ones where there are more."""
 MAX_FULL_STATISTICS = 48
@@ -89,22 +100,25 @@ def choose_architecture(space: OutputSpace, train: Rows, settings: FitSettings) 
         SpecError: settings that don't fit the space or each other, with what to choose instead.
     """
     affinity = _choose_affinity(space, len(train.y), settings)
-    reference = "marginals" if settings.reference == "auto" else settings.reference
-    if reference == "marginals" and not space.factorises:
-        # Marginals of rankings cost a permanent and gain nothing over a learned bias.
-        reference = "uniform" if settings.reference == "auto" else reference
+    reference = settings.reference
+    if reference == "auto":
+        # Marginals of rankings cost a permanent and gain nothing over a learned bias; weights in rules say what q is.
+        given = isinstance(space, Ruled) and bool(space.rules.problem.weights or space.rules.problem.preferences)
+        reference = "uniform" if given or isinstance(space.whole, Rankings) else "marginals"
     base = _choose_base(space, affinity, reference, settings)
     anchors = len(anchors_of(train.y)) if base == "anchored" else 0
     correction = settings.log_partition if settings.log_partition in ("constant", "linear", "residual") else "mlp"
     candidates = len(torch.unique(train.y, dim=0)) if reference == "candidates" else 0
     features = train.context.x.shape[1]
+    hidden = (256, 256) if features else ()
+    correction = correction if features else "constant"  # without features there is one τ, a number
     return Architecture(
-        features, (256, 256), 0.5, affinity, RANK, reference, settings.divergence, base, anchors, correction, candidates
+        features, hidden, 0.5, affinity, RANK, reference, settings.divergence, base, anchors, correction, candidates
     )
 
 
 def _choose_affinity(space: OutputSpace, rows: int, settings: FitSettings) -> str:
-    ranking = isinstance(space, Rankings)
+    ranking = isinstance(space.whole, Rankings)
     if settings.affinity == "auto":
         if ranking:
             return "birkhoff"
@@ -132,7 +146,7 @@ def _choose_base(space: OutputSpace, affinity: str, reference: str, settings: Fi
         return "zero"  # the published method, as published
     if not space.exact_linear:
         return "positions" if reference == "uniform" else "zero"
-    if not space.factorises or affinity in ("unary", "set") or reference == "candidates":
+    if affinity not in QUADRATIC or reference == "candidates":
         return "tilt"
     return "anchored"
 
@@ -140,7 +154,13 @@ def _choose_base(space: OutputSpace, affinity: str, reference: str, settings: Fi
 def make_reference(
     space: OutputSpace, kind: str, y: Int64[Tensor, "row item"] | None, *, candidates: int = 0
 ) -> Reference:
-    """The reference of an architecture; without ``y`` its tensors are placeholders for a state dict."""
+    """The reference of an architecture; without ``y`` its tensors are placeholders for a state dict. Rules that weigh
+    or depend on x come on top."""
+    inner = _unweighted(space, kind, y, candidates)
+    return RuledReference(inner) if isinstance(space, Ruled) and space.rules.weighted is not None else inner
+
+
+def _unweighted(space: OutputSpace, kind: str, y: Int64[Tensor, "row item"] | None, candidates: int) -> Reference:
     match kind:
         case "uniform":
             return UniformReference(space)
@@ -177,7 +197,7 @@ def build_model(space: OutputSpace, shape: Architecture, y: Int64[Tensor, "row i
             interaction = PreferenceHead(space, width)
         case _:
             pass
-    if isinstance(space, Rankings) and shape.affinity != "unary":
+    if isinstance(space.whole, Rankings) and shape.affinity != "unary":
         linear = PermutahedronHead(space, width, birkhoff=shape.affinity == "birkhoff")
     else:
         linear = UnaryHead(space, width)
@@ -212,13 +232,13 @@ def choose_proposals(space: OutputSpace, model: JointModel, train: Rows, setting
     device = train.y.device
     anchors = anchors_of(train.y)
     quadratic = isinstance(model.affinity.interaction, FullPairwiseHead | LowRankPairwiseHead)
-    product = space.factorises and not isinstance(model.reference, CandidateReference)
+    family = space.exact_linear and not isinstance(model.reference, CandidateReference | MixtureReference)
     ladder: dict[str, Proposal] = {"reference": ReferenceProposal()}
     if space.exact_linear:
         ladder["tilt"] = TiltProposal()
-    if isinstance(space, Rankings):
+    if isinstance(space.whole, Rankings):
         ladder["plackett-luce"] = PlackettLuceProposal()
-    if product and (quadratic or model.affinity.interaction is None):
+    if (family and quadratic) or (space.factorises and model.affinity.interaction is None):
         ladder["meanfield"] = MeanFieldProposal()
         ladder["anchored"] = AnchoredProposal(space, anchors)
     if settings.proposal == "listing" or (settings.proposal == "auto" and space.cardinality() <= MAX_LISTED_TRAINING):
@@ -254,6 +274,8 @@ def choose_plan(train: Rows, settings: FitSettings) -> Plan:
     if rows > 20_000:
         batch = 512
     samples = settings.samples or (1000 if settings.proposal == "reference" else 32)
+    if settings.samples is None and train.context.x.shape[1] == 0 and train.context.reference.shape[1] == 0:
+        samples *= 32  # one context stands for the whole batch, and has the draws of many
     epochs = settings.epochs or max(20, min(300, 300_000 // rows))
     return Plan(epochs=epochs, batch_size=batch, samples=samples, seconds=settings.time_budget or float("inf"))
 
@@ -263,14 +285,15 @@ def independent_architecture(shape: Architecture) -> Architecture:
     return dataclasses.replace(shape, affinity="unary", base="tilt", anchors=0, correction="constant", divergence="kl")
 
 
-def describe_space(kind: str, names: Sequence[str], options: Sequence[Sequence[str]]) -> OutputSpace:
-    """The space that a table's outputs live in."""
-    from jebm_core.spaces import Configurations
-
+def describe_space(
+    kind: str, names: Sequence[str], options: Sequence[Sequence[str]], rules: CompiledRules | None = None
+) -> OutputSpace:
+    """The space that a table's outputs live in, cut down by rules where there are any."""
     match kind:
         case "subsets":
-            return Subsets(names)
+            whole: OutputSpace = Subsets(names)
         case "configurations":
-            return Configurations(names, options)
+            whole = Configurations(names, options)
         case _:
-            return Rankings(names)
+            whole = Rankings(names)
+    return whole if rules is None else Ruled(whole, rules)

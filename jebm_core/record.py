@@ -19,6 +19,7 @@ class ModelRecord:
         interval: the 2.5 % and 97.5 % quantiles of τ − log Z on held-out rows, in nats: what a 95 % interval of
             log p is made from.
         summary: figures of the fit (rows, seconds, stop reason, verdict …) for people.
+        rules: the rules of the space, as text; None without rules.
     """
 
     schema: OutputSchema
@@ -31,6 +32,7 @@ class ModelRecord:
     data_sha256: str
     versions: dict[str, str]
     summary: dict[str, Any]
+    rules: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A record that JSON can hold."""
@@ -46,6 +48,7 @@ class ModelRecord:
             "data_sha256": self.data_sha256,
             "versions": self.versions,
             "summary": self.summary,
+            "rules": self.rules,
         }
 
     @classmethod
@@ -62,4 +65,5 @@ class ModelRecord:
             record["data_sha256"],
             record["versions"],
             record["summary"],
+            record.get("rules"),
         )

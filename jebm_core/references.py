@@ -20,7 +20,8 @@ from jebm_core.distributions import (
     UniformRankings,
 )
 from jebm_core.errors import SpecError
-from jebm_core.spaces import OutputSpace, Rankings
+from jebm_core.spaces import OutputSpace, Rankings, Ruled
+from jebm_core.weighted import WeightedDistribution, WeightedRules, flags_of
 
 
 class Reference(nn.Module, ABC):
@@ -54,8 +55,9 @@ class UniformReference(Reference):
         self.space = space
 
     def forward(self, inputs: Float[Tensor, "batch width"]) -> ReferenceDistribution:
-        if isinstance(self.space, Rankings) and not self.space.exact_linear:
-            return UniformRankings(self.space, inputs.shape[0], inputs.device)
+        whole = self.space.whole
+        if isinstance(whole, Rankings) and not self.space.exact_linear:
+            return UniformRankings(whole, inputs.shape[0], inputs.device)
         return LinearDistribution(self.space, inputs.new_zeros(inputs.shape[0], self.space.num_statistics))
 
     def to_json(self) -> dict[str, object]:
@@ -82,7 +84,8 @@ class MarginalReference(Reference):
     def fit(cls, space: OutputSpace, y: Int64[Tensor, "row item"], *, smoothing: float = 1.0) -> "MarginalReference":
         """Add ``smoothing`` pseudo-observations, spread evenly over the options of each item, to the observed
         counts."""
-        even = space.linear_marginals(torch.zeros(space.num_statistics, device=y.device))
+        # Of the whole space: an option that rules leave no room for keeps a finite weight, which the rules make void.
+        even = space.whole.linear_marginals(torch.zeros(space.num_statistics, device=y.device))
         counts = space.statistics(y).sum(0) + smoothing * even
         share = counts / (len(y) + smoothing)
         if set(space.options_per_item()) == {2} and space.num_statistics == space.num_items:
@@ -113,6 +116,50 @@ class PredictedReference(Reference):
 
     def to_json(self) -> dict[str, object]:
         return {"kind": "predicted"}
+
+
+@final
+class RuledReference(Reference):
+    """Rules that weigh, or hold in some contexts only, on top of another reference over the same space:
+
+    q(y|x) ∝ inner(y|x) · exp(weights and preferences of the rules) · 1[y obeys the rules that apply to x].
+
+    Its inputs are those of ``inner``, then the conditions as 0 and 1.
+    """
+
+    eta: Tensor
+    eta_where: Tensor
+    preferred: Tensor
+    preferred_where: Tensor
+
+    def __init__(self, inner: Reference) -> None:
+        super().__init__()
+        space = inner.space
+        if not isinstance(space, Ruled) or isinstance(inner, CandidateReference | MixtureReference):
+            raise SpecError(
+                "Expected the reference uniform, marginals or a classifier under rules that weigh combinations or "
+                "depend on x, found {found}; choose one of these.",
+                found=type(inner).__name__,
+            )
+        self.space, self.inner = space, inner
+        self.rules = WeightedRules(space)
+        self.input_width = inner.input_width + self.rules.conditions
+        always, where = self.rules.base_weights()
+        self.register_buffer("eta", always, persistent=False)
+        self.register_buffer("eta_where", where, persistent=False)
+        always, where = self.rules.preference_weights()
+        self.register_buffer("preferred", always, persistent=False)
+        self.register_buffer("preferred_where", where, persistent=False)
+
+    def forward(self, inputs: Float[Tensor, "batch width"]) -> WeightedDistribution:
+        flags = flags_of(inputs, self.rules.conditions)
+        weight = flags.to(inputs.dtype)
+        inner: LinearDistribution = self.inner(inputs[:, : self.inner.input_width])
+        eta = inner.eta + self.eta + weight @ self.eta_where
+        return WeightedDistribution(self.rules, eta, flags, self.preferred + weight @ self.preferred_where)
+
+    def to_json(self) -> dict[str, object]:
+        return {"kind": "ruled", "inner": self.inner.to_json()}
 
 
 @final

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from jebm_core.losses import estimated_log_partition, score_draws, total_mass
 from jebm_core.model import Context, JointModel
-from jebm_core.proposals import Proposal
+from jebm_core.networks import ConstantCorrection
+from jebm_core.proposals import ListingProposal, Proposal
 
 CHUNK = 256
 """Contexts at a time while log Z is estimated."""
@@ -93,6 +94,8 @@ def refine_log_partition(
         The held-out objective (nats) before and after.
     """
     model.eval()
+    if isinstance(model.correction, ConstantCorrection) and len(train.condensed().x) == 1:
+        return _solve_constant(model, train.condensed(), proposal, samples * contexts // CHUNK, generator)
     pool = mixed_contexts(train, contexts, generator=generator)
     inputs, base, log_z = _targets(model, pool, proposal, samples, generator, on_chunk)
     held = _targets(model, valid, proposal, 4 * samples, generator, on_chunk)
@@ -118,6 +121,19 @@ def refine_log_partition(
                 best, kept = found, copy.deepcopy(model.correction.state_dict())
     model.correction.load_state_dict(kept)
     return before, best
+
+
+@torch.no_grad()
+def _solve_constant(
+    model: JointModel, context: Context, proposal: Proposal, samples: int, generator: torch.Generator | None
+) -> tuple[float, float]:
+    """Without features there is one τ, and the objective's minimum over it is known: τ = log Ẑ of all draws."""
+    rounds = 1 if isinstance(proposal, ListingProposal) else 32
+    estimates = [_targets(model, context, proposal, samples, generator) for _ in range(rounds)]
+    base, log_z = estimates[0][1], torch.stack([found[2] for found in estimates]).logsumexp(0) - math.log(rounds)
+    before = _objective(base + model.correction(estimates[0][0]), log_z).item()
+    model.correction.value.copy_((log_z - base).squeeze(0))  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]
+    return before, 0.0
 
 
 @torch.no_grad()

@@ -63,9 +63,9 @@ def objective_and_info(
     model: JointModel, rows: Rows, proposal: Proposal, samples: int, generator: torch.Generator | None
 ) -> tuple[Float[Tensor, ""], StepInfo]:
     """Mean joint objective over the rows. Where the base is exact, E_q e^{g−τ} = 1 without any draw."""
-    p = model(rows.context)
+    p = model(rows.context.condensed())
     if model.base.is_exact(p):
-        loss = (p.log_partition - p.affinity(rows.y.unsqueeze(0)).squeeze(0)).mean()
+        loss = (p.log_partition - p.affinity(p.as_draws(rows.y)).flatten()).mean()
         one = torch.ones_like(loss.detach())
         return loss, StepInfo(loss.detach(), one, one)
     scored = score_draws(p, proposal.draw(p, samples, generator=generator))

@@ -111,9 +111,9 @@ def held_out(
     objective, nll, share, mass = [], [], [], []
     for part in torch.arange(len(rows.y), device=rows.y.device).split(chunk):
         batch = rows.rows(part)
-        p = model(batch.context)
-        log_q = p.reference.log_prob(batch.y.unsqueeze(0)).squeeze(0)
-        g = p.affinity(batch.y.unsqueeze(0)).squeeze(0)
+        p = model(batch.context.condensed())
+        own = p.as_draws(batch.y)
+        log_q, g = p.reference.log_prob(own).flatten(), p.affinity(own).flatten()
         if model.base.is_exact(p):
             objective.append(p.log_partition - g - log_q)
             nll.append(objective[-1])

@@ -50,15 +50,9 @@ def _device(name: str) -> str:
             known=", ".join(DEVICES),
             found=name,
         )
-    if name == "cpu":
-        return name
-    import torch
+    from jebm_core.devices import device_named
 
-    if torch.cuda.is_available():
-        return "cuda"
-    if name == "cuda":
-        raise SpecError("Option --device: expected a CUDA GPU, found none on this machine; choose cpu or auto.")
-    return "cpu"
+    return device_named(name).type
 
 
 def labelled_rows(model: "FittedModel", table: "Table") -> "Examples":

@@ -15,9 +15,7 @@ from jebm_core.errors import SpecError
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
-    import torch
 
-    from jebm_core.fitted import FittedModel
     from jebm_core.tables import OutputSchema
 
 UTILITIES = ("map", "f1", "hamming", "kendall")
@@ -53,7 +51,7 @@ def score(model: ModelArgument, table: TableArgument, out: ResultOption, device:
             "log_prob_high": log_prob.high,
             "seen": fitted.seen_before(y),
             "nearest_seen_distance": fitted.nearest_seen(y)[0],
-            "in_support": _in_support(fitted, context, y),
+            "in_support": fitted.supports(context, y),
         }
     import pandas as pd
 
@@ -63,18 +61,6 @@ def score(model: ModelArgument, table: TableArgument, out: ResultOption, device:
     write_results(results, out)
     empty = len(results) - len(kept)
     typer.echo(f"{len(results)} rows written to {out}" + (f"; {empty} of them are empty, see above." if empty else "."))
-
-
-def _in_support(fitted: "FittedModel", context: object, y: "torch.Tensor") -> "torch.Tensor":
-    """Whether q(y|x) > 0: outside of it no score can make a combination possible."""
-    import torch
-
-    with torch.no_grad():
-        parts = [
-            fitted.model.unnormalised(part).reference.log_prob(y[rows].unsqueeze(0)).squeeze(0) > -torch.inf
-            for rows, part in fitted.chunks(context)  # pyright: ignore[reportArgumentType]
-        ]
-    return torch.cat(parts) & fitted.space.contains(y)
 
 
 def predict(

@@ -236,7 +236,7 @@ def _neighbour(
     where, step = torch.rand((2, *y.shape[:-1], 1), device=y.device, generator=generator)
     k = space.num_items
     item = (where * k).long().clamp(max=k - 1)
-    if isinstance(space, Rankings):
+    if isinstance(space.whole, Rankings):
         other = (item + 1 + (step * (k - 1)).long().clamp(max=k - 2)) % k
         return y.scatter(-1, item, y.gather(-1, other)).scatter(-1, other, y.gather(-1, item))
     size = options[item]

@@ -260,19 +260,19 @@ def event_names(space: OutputSpace) -> tuple[str, ...]:
     >>> event_names(Rankings(("a", "b"))), event_names(Subsets(("a", "b")))
     (('a > b', '1st: a', '1st: b'), ('a', 'b'))
     """
-    if isinstance(space, Rankings):
+    if isinstance(space.whole, Rankings):
         pairs = [f"{a} > {b}" for i, a in enumerate(space.items) for b in space.items[i + 1 :]]
         return (*pairs, *(f"1st: {item}" for item in space.items))
-    if isinstance(space, Configurations):
+    if isinstance(whole := space.whole, Configurations):
         return tuple(
-            f"{slot}={option}" for slot, options in zip(space.items, space.options, strict=True) for option in options
+            f"{slot}={option}" for slot, options in zip(space.items, whole.options, strict=True) for option in options
         )
     return space.items
 
 
 def event_indicators(space: OutputSpace, y: Integer[Tensor, "*batch item"]) -> Float[Tensor, "*batch event"]:
     """1 where the event holds: item present, option chosen; for rankings i above j (i listed before j), i first."""
-    if isinstance(space, Rankings):
+    if isinstance(space.whole, Rankings):
         a, b = torch.triu_indices(space.num_items, space.num_items, offset=1, device=y.device)
         return torch.cat([y[..., a] < y[..., b], y == 0], -1).to(torch.get_default_dtype())
     return space.statistics(y)

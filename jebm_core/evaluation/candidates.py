@@ -50,9 +50,9 @@ def likely_candidates(model: FittedModel, context: Context, generator: torch.Gen
 
 
 def one_change_away(space: OutputSpace, y: Int64[Tensor, "point item"]) -> Int64[Tensor, "neighbour item"]:
-    """Every combination one change away: an item, an option, or two neighbours in a ranking."""
+    """Every combination of the space one change away: an item, an option, or two neighbours in a ranking."""
     found = []
-    if isinstance(space, Rankings):
+    if isinstance(space.whole, Rankings):
         for place in range(space.num_items - 1):
             found.append(torch.where(y == place, place + 1, torch.where(y == place + 1, place, y)))
     else:
@@ -62,14 +62,16 @@ def one_change_away(space: OutputSpace, y: Int64[Tensor, "point item"]) -> Int64
                 changed[:, item] = (changed[:, item] + step) % size
                 found.append(changed)
     budget = max(1, MAX_CANDIDATES // len(found))
-    return torch.cat([part[:budget] for part in found]) if found else y[:0]
+    near = torch.cat([part[:budget] for part in found]) if found else y[:0]
+    return near[space.contains(near)]
 
 
 def outcome_place(space: OutputSpace, outcome: tuple[str, str]) -> tuple[int, int]:
     """(slot, option) as numbers; of an item of subsets the options are 0 and 1."""
-    if isinstance(space, Rankings):
+    if isinstance(space.whole, Rankings):
         raise SpecError("Expected a slot or an item as the outcome, found a ranking; an outcome needs other outputs.")
-    known = space.options if isinstance(space, Configurations) else (("0", "1"),) * space.num_items
+    whole = space.whole
+    known = whole.options if isinstance(whole, Configurations) else (("0", "1"),) * space.num_items
     if outcome[0] not in space.items or outcome[1] not in known[space.items.index(outcome[0])]:
         raise SpecError(
             "Expected a slot and one of its options as the outcome, found {slot}={option}; slots are {slots}.",
@@ -113,7 +115,7 @@ def labels_of(space: OutputSpace, y: Tensor, skip: int | None) -> tuple[str, ...
     """As a person reads it, without the slot or item ``skip``."""
     if skip is None:
         return space.decode(y)
-    if isinstance(space, Subsets):
+    if isinstance(space.whole, Subsets):
         kept = y.clone()
         kept[skip] = 0
         return space.decode(kept)
@@ -123,10 +125,11 @@ def labels_of(space: OutputSpace, y: Tensor, skip: int | None) -> tuple[str, ...
 
 def changes_between(space: OutputSpace, before: Tensor, after: Tensor, skip: int | None) -> Iterator[Change]:
     """What differs, slot by slot, item by item or rank by rank (1 = first)."""
+    whole = space.whole
     for i, (a, b) in enumerate(zip(before.tolist(), after.tolist(), strict=True)):
         if a != b and i != skip:
-            if isinstance(space, Configurations):
-                yield Change(space.items[i], space.options[i][a], space.options[i][b])
+            if isinstance(whole, Configurations):
+                yield Change(space.items[i], whole.options[i][a], whole.options[i][b])
             else:
-                first = 1 if isinstance(space, Rankings) else 0
+                first = 1 if isinstance(whole, Rankings) else 0
                 yield Change(space.items[i], str(a + first), str(b + first))

@@ -158,6 +158,8 @@ def _observed_density(model: FittedModel, context: Context, y: Int64[Tensor, "ro
 def distinct_contexts(context: Context) -> tuple[Context, Int64[Tensor, " row"]]:
     """Each context once, and which of them each row has. Rows stay in order where all are distinct."""
     both = torch.cat([context.x, context.reference], 1)
+    if both.shape[1] == 0:
+        return context.condensed(), torch.zeros(len(both), dtype=torch.int64, device=both.device)
     unique, of_row = both.unique(dim=0, return_inverse=True)
     if len(unique) == len(both):
         return context, torch.arange(len(both), device=both.device)

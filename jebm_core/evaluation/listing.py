@@ -7,9 +7,10 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from jebm_core.devices import integers_on
 from jebm_core.interactions import QuadraticInteraction
 from jebm_core.model import ConditionalModel
-from jebm_core.spaces import OutputSpace, integers_on
+from jebm_core.spaces import OutputSpace
 
 ELEMENTS = 2**23
 """Numbers in a temporary tensor."""

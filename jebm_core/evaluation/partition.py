@@ -188,7 +188,7 @@ def _choose(model: JointModel, p: ConditionalModel, rows: int, method: Method) -
             return "importance"
         case _:
             if p.is_linear:
-                return "permanent" if isinstance(space, Rankings) else "closed form"
+                return "permanent" if isinstance(space.whole, Rankings) else "closed form"
             work = rows * space.cardinality() * score_width(p)
             if listable and (method == "exact" or work <= MAX_LISTING_WORK):
                 return "listing"
@@ -214,7 +214,7 @@ def _strongest_proposal(model: JointModel, p: ConditionalModel) -> Proposal:
 def _learned_and_bound(model: JointModel, context: Context) -> Float[Tensor, "two row"]:
     """τ(x), and a lower bound of log Z_q(x) that holds for every x, NaN where the model has none."""
     p = model(context)
-    if not isinstance(model.divergence, KL) or not p.has_mean_field:
+    if not isinstance(model.divergence, KL) or not p.is_certified:
         bound = torch.full_like(p.log_partition, math.nan)
     elif isinstance(model.base, AnchoredBase | MeanFieldBase):
         bound = model.base(p)[0]

@@ -31,6 +31,7 @@ from jebm_core.evaluation.decoded import decode_rows, distinct_contexts
 from jebm_core.evaluation.partition import PartitionAudit, audit_partition
 from jebm_core.fitted import FittedModel
 from jebm_core.model import Context
+from jebm_core.spaces import Rankings
 from jebm_core.tables import Examples
 
 MAX_AUDITED = 1000
@@ -248,7 +249,7 @@ def _likelihoods(
     if model.independent is not None:
         parts = [model.independent(c).log_prob(y[r].unsqueeze(0)).squeeze(0) for r, c in model.chunks(context)]
         nll["nll_independent"] = -torch.cat(parts)
-    elif model.model.affinity.interaction is None and model.space.factorises:
+    elif model.model.affinity.interaction is None and not isinstance(model.space.whole, Rankings):
         nll["nll_independent"] = nll["nll"]
     values = {key: value.cpu().double().numpy() for key, value in nll.items()}
     if audit is None:

@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Bool, Float, Int64, Integer
 from torch import Tensor
 
+from jebm_core.devices import integers_on
 from jebm_core.rules.diagram import Diagram
 
 SAFE_SPREAD = 500.0
@@ -35,6 +36,7 @@ class _Layer:
     """One layer on one device."""
 
     children: Int64[Tensor, "node option"]
+    by_option: tuple[Int64[Tensor, " node"], ...]  # the same in columns: what a gather is fastest with
     cells: Int64[Tensor, " option"]
 
 
@@ -51,15 +53,20 @@ class Circuit:
     def __init__(self, diagram: Diagram, cells: Sequence[Sequence[int]], statistics: int) -> None:
         self.diagram, self.statistics = diagram, statistics
         self._cells = [[cell if cell >= 0 else statistics for cell in layer] for layer in cells]
+        width = max((len(layer) for layer in self._cells), default=0)
+        # Every layer as wide as the widest, its first option again where it has fewer: one gather fetches all weights.
+        self._padded = tuple(c for layer in self._cells for c in (*layer, *layer[:1] * (width - len(layer))))
         self._layers: dict[torch.device, tuple[_Layer, ...]] = {}
 
     def layers(self, device: torch.device) -> tuple[_Layer, ...]:
         """The tables on a device."""
         if device not in self._layers:
-            self._layers[device] = tuple(
-                _Layer(torch.from_numpy(table.astype(np.int64)).to(device), torch.tensor(cells, device=device))
-                for table, cells in zip(self.diagram.children, self._cells, strict=True)
-            )
+            made = []
+            for table, cells in zip(self.diagram.children, self._cells, strict=True):
+                children = torch.from_numpy(table.astype(np.int64)).to(device)
+                columns = tuple(column.contiguous() for column in children.unbind(1))
+                made.append(_Layer(children, columns, torch.tensor(cells, device=device)))
+            self._layers[device] = tuple(made)
         return self._layers[device]
 
     def log_partition(self, theta: Float[Tensor, "*batch statistic"]) -> Float[Tensor, "*batch"]:
@@ -94,9 +101,30 @@ class Circuit:
         self, theta: Float[Tensor, "batch statistic"], num_samples: int, *, generator: torch.Generator | None = None
     ) -> Int64[Tensor, "sample batch layer"]:
         """i.i.d. draws of p ∝ exp⟨θ, φ⟩ over everything valid: the option in each layer."""
-        size = self._vectors_at_once()
-        parts = [self._walk(self._up(part), num_samples, generator) for part in theta.detach().split(size)]
+        parts = []
+        for part in theta.detach().split(self._vectors_at_once()):
+            columns = torch.arange(len(part), device=theta.device).expand(num_samples, -1)
+            parts.append(self.prepared(part).draw(columns, generator=generator))
         return torch.cat(parts, 1)
+
+    @torch.no_grad()
+    def prepared(self, theta: Float[Tensor, "vector statistic"]) -> "Walks":
+        """Ready to draw from p ∝ exp⟨θ, φ⟩ of any of these vectors, as often as one likes.
+
+        Memory: a number an edge and vector.
+        """
+        up = self._up(theta.detach())
+        return Walks(self, [up.cumulative(place, layer)[:-1] for place, layer in enumerate(self.layers(theta.device))])
+
+    @torch.no_grad()
+    def option_shares(self, theta: Float[Tensor, " statistic"]) -> list[Float[Tensor, "_node _option"]]:
+        """For each layer, the probability of each option at each node; a row of zeros where nothing valid is below."""
+        up, found = self._up(theta.unsqueeze(0)), []
+        for place, layer in enumerate(self.layers(theta.device)):
+            mass = up.masses(place, layer).squeeze(-1).T
+            total = mass.sum(1, keepdim=True)
+            found.append(mass / torch.where(total > 0, total, 1.0))
+        return found
 
     @torch.no_grad()
     def best(self, theta: Float[Tensor, "batch statistic"]) -> Int64[Tensor, "batch layer"]:
@@ -107,7 +135,7 @@ class Circuit:
         values = [value]
         for layer in reversed(layers):
             w = weights[layer.cells]
-            through = torch.stack([w[a] + values[-1][layer.children[:, a]] for a in range(len(w))])
+            through = torch.stack([w[a] + values[-1].index_select(0, c) for a, c in enumerate(layer.by_option)])
             values.append(through.amax(0))
         values.reverse()
         column = torch.arange(theta.shape[0], device=theta.device)
@@ -145,18 +173,17 @@ class Circuit:
     def _up(self, theta: Tensor) -> "_Up":
         """From *true* to the root."""
         weights = self._edge_weights(theta.detach())
-        return _up_in_logs(self, weights) if self._may_underflow(weights) else _up_scaled(self, weights)
-
-    def _may_underflow(self, weights: Tensor) -> bool:
-        if weights.device.type != "cpu":
-            return True
-        spread = weights.new_zeros(weights.shape[1])
-        for layer in self.layers(weights.device):
-            w = weights[layer.cells]
-            finite = torch.where(w > -torch.inf, w, torch.inf)
-            least = finite.amin(0)
-            spread += torch.where(least < torch.inf, w.amax(0) - least, 0.0)
-        return not bool((spread < SAFE_SPREAD).all())
+        depth = len(self._cells)
+        if depth == 0:
+            certain = weights.new_full(weights.shape[1:], 0.0 if self.diagram.root else -torch.inf)
+            return _Up(weights, [], [], [], certain)
+        edges = weights[integers_on(self._padded, weights.device)].view(depth, -1, weights.shape[1])
+        top = edges.amax(1)
+        if weights.device.type == "cpu":
+            least = torch.where(edges > -torch.inf, edges, top.unsqueeze(1)).amin(1)
+            if bool(((top - least).sum(0) < SAFE_SPREAD).all()):  # False where a layer has no finite weight: NaN
+                return _up_scaled(self, weights, edges, top)
+        return _up_in_logs(self, weights, edges)
 
     def _down(self, up: "_Up") -> Float[Tensor, "batch statistic"]:
         """Flows from the root: the probability of every node, and with it of every statistic."""
@@ -165,35 +192,38 @@ class Circuit:
         flow = up.weights.new_zeros((len(layers[0].children) if layers else 2, up.weights.shape[1]))
         flow[self.diagram.root] = 1.0
         for place, layer in enumerate(layers):
-            below = up.values[place + 1]
-            onward = torch.zeros_like(below)
-            for option, cell in enumerate(self._cells[place]):
-                share = flow * up.share(place, layer, option)
-                expected[cell] += share.sum(0)
-                onward.index_add_(0, layer.children[:, option], share)
-            flow = onward
+            flow = up.down(place, layer, self._cells[place], flow, expected)
         return expected[:-1].T
 
-    def _walk(
-        self, up: "_Up", num_samples: int, generator: torch.Generator | None
+
+@final
+class Walks:
+    """Draws along the paths of a circuit, each with the weights of one of several vectors. Made by `Circuit.prepared`.
+
+    ``limits`` of a layer: the probability of each option but the last, or an earlier one, [option, node, vector].
+    """
+
+    def __init__(self, circuit: Circuit, limits: list[Float[Tensor, "_option _node vector"]]) -> None:
+        self._circuit, self._limits = circuit, limits
+
+    def draw(
+        self, vectors: Int64[Tensor, "sample batch"], *, generator: torch.Generator | None = None
     ) -> Int64[Tensor, "sample batch layer"]:
-        layers, batch = self.layers(up.weights.device), up.weights.shape[1]
-        device = up.weights.device
-        column = torch.arange(batch, device=device)
-        node = torch.full((num_samples, batch), self.diagram.root, dtype=torch.int64, device=device)
-        drawn = torch.empty((num_samples, batch, len(layers)), dtype=torch.int64, device=device)
-        for place, layer in enumerate(layers):
-            below = layer.children[node]  # [sample, batch, option]
-            mass = up.mass(place, layer, below, column)
-            total = mass.cumsum(-1)
-            uniform = torch.rand((num_samples, batch, 1), dtype=torch.float64, device=device, generator=generator)
-            option = (uniform * total[..., -1:] >= total).sum(-1)
-            # A rounding can push the product up to the total: then the last option that has any mass.
-            last = mass.shape[-1] - 1 - (mass.flip(-1) > 0).int().argmax(-1)
-            option = torch.minimum(option, last)
-            drawn[..., place] = option
-            node = below.gather(-1, option.unsqueeze(-1)).squeeze(-1)
-        return drawn
+        """The option in each layer of one draw for each of these vector numbers, all independent. Frequencies are exact
+        to 2^−24; an option without weight is never drawn."""
+        layers = self._circuit.layers(vectors.device)
+        node = torch.full_like(vectors, self._circuit.diagram.root)
+        drawn = torch.empty((len(layers), *vectors.shape), dtype=torch.int64, device=vectors.device)
+        for place, (layer, limits) in enumerate(zip(layers, self._limits, strict=True)):
+            uniform = torch.rand(vectors.shape, device=vectors.device, generator=generator)
+            option = torch.zeros_like(node)
+            if len(limits):
+                here = node * limits.shape[-1] + vectors
+                for limit in limits:  # options without weight have no room between their limits
+                    option += uniform >= limit.reshape(-1)[here]
+            drawn[place] = option
+            node = layer.children.view(-1)[node * len(layer.by_option) + option]
+        return drawn.movedim(0, -1)
 
 
 @final
@@ -201,8 +231,8 @@ class Circuit:
 class _Up:
     """What the pass towards the root leaves: ``values`` of the nodes of each layer, and behind the last.
 
-    Scaled: sums over what is below, divided by ``scale`` in each layer (None for logarithms). ``weights`` are edge
-    weights by cell, exponentiated relative to the largest of each layer where scaled.
+    Scaled: ``values`` are ``sums`` divided by the largest of each layer, ``edges`` weights relative to the largest.
+    In logarithms: ``sums`` is None.
     """
 
     weights: Float[Tensor, "cell batch"]
@@ -211,64 +241,76 @@ class _Up:
     edges: list[Tensor]
     log_total: Float[Tensor, " batch"]
 
-    def share(self, place: int, layer: _Layer, option: int) -> Float[Tensor, "node batch"]:
-        """The probability of taking this option at each node; 0 at nodes that lead nowhere."""
-        below = self.values[place + 1][layer.children[:, option]]
+    def down(
+        self, place: int, layer: _Layer, cells: Sequence[int], flow: Float[Tensor, "node batch"], expected: Tensor
+    ) -> Float[Tensor, "below batch"]:
+        """Flow through the layer's nodes to the flow through the next; adds what passes each cell to ``expected``."""
+        below, edges = self.values[place + 1], self.edges[place]
+        unused = len(expected) - 1
         if self.sums is None:
             here = self.values[place]
-            return torch.where(here > -torch.inf, torch.exp(self.edges[place][option] + below - here), 0.0)
-        here = self.sums[place]
-        return below.mul_(self.edges[place][option]).div_(torch.where(here > 0, here, 1.0))
+            onward = torch.zeros_like(below)
+            for option, cell in enumerate(cells):
+                children = layer.by_option[option]
+                gain = torch.exp(edges[option] + below.index_select(0, children) - here)
+                share = torch.where(here > -torch.inf, gain, 0.0).mul_(flow)
+                if cell != unused:
+                    expected[cell] += share.sum(0)
+                onward.index_add_(0, children, share)
+            return onward
+        # A node passes on flow / sum · edge · value below: the value, common to all that come from above, goes last.
+        # Where nothing valid is below, nothing flows either, and 0 over the smallest number is 0.
+        rate = flow / self.sums[place].clamp_min(torch.finfo(flow.dtype).tiny)
+        reached, arrived = torch.zeros_like(below), torch.empty_like(below)
+        passed = edges.new_empty((len(cells), edges.shape[1]))
+        for option, children in enumerate(layer.by_option):
+            arrived.zero_().index_add_(0, children, rate)
+            reached.addcmul_(arrived, edges[option])
+            torch.sum(arrived.mul_(below), 0, out=passed[option])
+        expected.index_add_(0, layer.cells, passed.mul_(edges[: len(cells)]))
+        return reached.mul_(below)
 
-    def mass(
-        self, place: int, layer: _Layer, below: Int64[Tensor, "sample batch option"], column: Int64[Tensor, " batch"]
-    ) -> Float[Tensor, "sample batch option"]:
-        """What leads on through each option, up to a factor for each draw."""
-        batch = len(column)
-        value = self.values[place + 1].reshape(-1)[below * batch + column[:, None]]
+    def cumulative(self, place: int, layer: _Layer) -> Float[Tensor, "option node batch"]:
+        """The probability of each option or an earlier one at each node; the last is 1 wherever anything is valid."""
+        total = self.masses(place, layer).cumsum(0)
+        return total / torch.where(total[-1] > 0, total[-1], 1.0)
+
+    def masses(self, place: int, layer: _Layer) -> Float[Tensor, "option node batch"]:
+        """What leads on through each option of each node, up to a factor a node; exactly 0 where nothing does."""
+        below, edges = self.values[place + 1], self.edges[place]
+        mass = torch.stack([below.index_select(0, children) for children in layer.by_option])
+        edge = edges[: len(mass)].unsqueeze(1)
         if self.sums is not None:
-            return value * self.edges[place].T
-        log_mass = value + self.edges[place].T
-        return torch.exp(log_mass - log_mass.amax(-1, keepdim=True))
+            return mass.mul_(edge)
+        mass += edge
+        top = mass.amax(0)
+        return torch.exp(mass - torch.where(top > -torch.inf, top, 0.0))
 
 
-def _up_scaled(circuit: Circuit, weights: Tensor) -> _Up:
-    layers, batch = circuit.layers(weights.device), weights.shape[1]
-    value = weights.new_zeros((2, batch))
+def _up_scaled(circuit: Circuit, weights: Tensor, edges: Tensor, top: Tensor) -> _Up:
+    value = weights.new_zeros((2, weights.shape[1]))
     value[1] = 1.0
-    values, sums, edges = [value], [], []
-    log_total = weights.new_zeros(batch)
-    for layer in reversed(layers):
-        w = weights[layer.cells]
-        top = w.amax(0)
-        edge = torch.exp(w - top)
-        total = values[-1][layer.children[:, 0]].mul_(edge[0])
-        for option in range(1, len(edge)):
-            total.addcmul_(values[-1][layer.children[:, option]], edge[option])
+    values, sums, scales = [value], [], []
+    edges = torch.exp(edges - top.unsqueeze(1))
+    for layer, edge in zip(reversed(circuit.layers(weights.device)), reversed(edges.unbind(0)), strict=True):
+        total = values[-1].index_select(0, layer.by_option[0]).mul_(edge[0])
+        for option, children in enumerate(layer.by_option[1:], 1):
+            total.addcmul_(values[-1].index_select(0, children), edge[option])
         scale = total.amax(0)
-        log_total += top + scale.log()
         sums.append(total)
-        edges.append(edge)
+        scales.append(scale)
         values.append(total / torch.where(scale > 0, scale, 1.0))
-    values.reverse()
-    sums.reverse()
-    edges.reverse()
-    root = values[0][circuit.diagram.root] if layers else weights.new_full((batch,), float(circuit.diagram.root))
-    return _Up(weights, values, sums, edges, log_total + root.log())
+    log_total = values[-1][circuit.diagram.root].log() + top.sum(0) + torch.stack(scales).log().sum(0)
+    return _Up(weights, values[::-1], sums[::-1], list(edges.unbind(0)), log_total)
 
 
-def _up_in_logs(circuit: Circuit, weights: Tensor) -> _Up:
-    layers, batch = circuit.layers(weights.device), weights.shape[1]
-    value = torch.cat([weights.new_full((1, batch), -torch.inf), weights.new_zeros(1, batch)])
-    values, edges = [value], []
-    for layer in reversed(layers):
-        w = weights[layer.cells]
-        through = torch.stack([values[-1][layer.children[:, a]] + w[a] for a in range(len(w))])
-        edges.append(w)
+def _up_in_logs(circuit: Circuit, weights: Tensor, edges: Tensor) -> _Up:
+    batch = weights.shape[1]
+    values = [torch.cat([weights.new_full((1, batch), -torch.inf), weights.new_zeros(1, batch)])]
+    for layer, edge in zip(reversed(circuit.layers(weights.device)), reversed(edges.unbind(0)), strict=True):
+        through = torch.stack([values[-1].index_select(0, c) + edge[a] for a, c in enumerate(layer.by_option)])
         values.append(through.logsumexp(0))
-    values.reverse()
-    edges.reverse()
-    return _Up(weights, values, None, edges, values[0][circuit.diagram.root])
+    return _Up(weights, values[::-1], None, list(edges.unbind(0)), values[-1][circuit.diagram.root])
 
 
 @final

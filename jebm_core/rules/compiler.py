@@ -11,6 +11,7 @@ from functools import reduce
 from typing import final
 
 import numpy as np
+import numpy.typing as npt
 
 from jebm_core.rules.bound import Before, Beside, Between, Bound, Every, Negation, Rows, Some, Sum, Takes, variables_of
 from jebm_core.rules.budget import Budget, TooLarge
@@ -40,10 +41,10 @@ class Compiler:
     Args:
         sizes: options of every variable.
         order: of the variables, from the root.
-        places: whether the variables are the places of a ranking: then all differ, and there is one item a place.
+        places: how many variables, the first ones, are the places of a ranking: they all have different items.
     """
 
-    def __init__(self, sizes: Sequence[int], order: Sequence[int], budget: Budget, *, places: bool = False) -> None:
+    def __init__(self, sizes: Sequence[int], order: Sequence[int], budget: Budget, *, places: int = 0) -> None:
         self.sizes, self.order, self.budget, self.places = tuple(sizes), tuple(order), budget, places
         self.rank = [0] * len(sizes)
         for place, variable in enumerate(order):
@@ -68,14 +69,14 @@ class Compiler:
             case Between(low, high, parts):
                 return self._between(low, high, parts)
             case Sum(low, high, weights):
-                given = dict(weights)
+                given: dict[int, Sequence[int]] = dict(weights)
                 return counted({v: given[v] for v in self.sorted(frozenset(given))}, low, high)
             case Rows(variables, rows):
                 return self._rows(variables, rows)
             case Before(first, second):
-                return _before(first, second, self.order, len(self.sizes))
+                return _before(first, second, self.places)
             case Beside(first, second):
-                return _beside(first, second, self.order, len(self.sizes))
+                return _beside(first, second, self.places)
         raise AssertionError(formula)  # every short form was handled above
 
     def _of_clauses(self, clauses: Sequence[Clause]) -> Diagram:
@@ -134,12 +135,15 @@ class Compiler:
                 done += 1
                 self.budget.report(0.9 * done / work)
             parts = [*merged, *([parts[-1]] if len(parts) % 2 else [])]
-        whole = parts[0].diagram if parts else everything((), ())
-        if self.places:
-            rules = parts[0].rules if parts else frozenset()
-            whole = _guarded(rules, lambda: _all_different(whole, self.order, len(self.sizes), self.budget))
+        found = parts[0].diagram if parts else everything((), ())
+        found = _guarded(parts[0].rules if parts else frozenset(), lambda: self.finished(found))
         self.budget.report(1.0)
-        return stretched(whole, self.order, self.sizes)
+        return found
+
+    def finished(self, a: Diagram) -> Diagram:
+        """The same over all variables; of a ranking, what has every item in one place."""
+        whole = stretched(a, self.order, self.sizes)
+        return _all_different(whole, self.places, self.budget) if self.places else whole
 
     def _parts(self, demands: Sequence[tuple[Bound, int]]) -> "list[_Part]":
         """Diagrams of chunks of clauses, neighbours together, and of everything else; the widest come last."""
@@ -210,38 +214,46 @@ def order_for(sizes: Sequence[int], demands: Sequence[tuple[Bound, int]]) -> lis
 # ---- rankings: the layers are places ---------------------------------------------------------------------------------
 
 
-def _before(first: int, second: int, order: Sequence[int], items: int) -> Diagram:
+def _before(first: int, second: int, places: int) -> Diagram:
     """States: 0 it failed, 1 neither was seen, 2 it holds."""
-    step = np.ones((3, items), dtype=np.int64)
+    step = np.ones((3, places), dtype=np.int64)
     step[0], step[2] = 0, 2
     step[1, first], step[1, second] = 2, 0
-    return canonical(order, [step] * len(order), 1, np.array([False, False, True]))
+    return canonical(range(places), [step] * places, 1, np.array([False, False, True]))
 
 
-def _beside(first: int, second: int, order: Sequence[int], items: int) -> Diagram:
+def _beside(first: int, second: int, places: int) -> Diagram:
     """States: 0 it failed, 1 neither was seen, 2 one was just seen, 3 it holds."""
-    step = np.ones((4, items), dtype=np.int64)
+    step = np.ones((4, places), dtype=np.int64)
     step[0], step[2], step[3] = 0, 0, 3
     step[1, [first, second]] = 2
     step[2, [first, second]] = 3
-    return canonical(order, [step] * len(order), 1, np.array([False, False, False, True]))
+    return canonical(range(places), [step] * places, 1, np.array([False, False, False, True]))
 
 
-def _all_different(a: Diagram, order: Sequence[int], items: int, budget: Budget) -> Diagram:
+def _all_different(a: Diagram, places: int, budget: Budget) -> Diagram:
     """``a`` and no item in two places: states are a node and the set of items used."""
-    a = stretched(a, order, [items] * len(order))
-    node, used = np.array([a.root], dtype=np.int64), np.array([0], dtype=np.int64)
-    tables = []
     if a.root == 0:
         return a
-    bit = 1 << np.arange(items, dtype=np.int64)
-    for table in a.children:
-        after, sets = table[node].astype(np.int64), used[:, None] | bit
+    node, used = np.array([a.root], dtype=np.int64), np.array([0], dtype=np.int64)
+    tables = []
+    for variable, table in zip(a.order, a.children, strict=True):
+        after = table[node].astype(np.int64)
+        bit = 1 << np.arange(places, dtype=np.int64) if variable < places else np.zeros(table.shape[1], dtype=np.int64)
         after[(used[:, None] & bit) != 0] = 0
-        sets[after == 0] = 0
-        size = int(after.max(initial=0)) + 1
-        keys, inverse = np.unique(sets * size + after, return_inverse=True)
+        sets = np.where(after == 0, 0, used[:, None] | bit)
+        keys, inverse = _pairs(sets, after)
         budget.spend(len(keys))
-        used, node = keys // size, keys % size
-        tables.append(inverse.reshape(after.shape).astype(np.int64))
-    return canonical(order, tables, 0, node == 1)
+        used, node = keys[:, 0], keys[:, 1]
+        tables.append(inverse)
+    return canonical(a.order, tables, 0, node == 1)
+
+
+def _pairs(
+    first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """(distinct pairs, which of them each cell is)."""
+    kinds, small = np.unique(first, return_inverse=True)
+    size = int(second.max(initial=0)) + 1
+    keys, inverse = np.unique(small.reshape(first.shape) * size + second, return_inverse=True)
+    return np.stack([kinds[keys // size], keys % size], 1), inverse.reshape(first.shape)

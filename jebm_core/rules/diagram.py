@@ -1,8 +1,8 @@
 """Layered multi-valued decision diagrams: a set of combinations as arrays, one layer a variable.
 
 Every combination is a path: in layer l it takes the edge of the option that variable ``order[l]`` has, from node n to
-node ``children[l][n, option]`` of the next layer. Node 0 of every layer is dead (no valid combination passes it); behind
-the last layer node 1 is *true*. No layer is skipped, so every pass over a diagram is one gather a layer, and nodes that
+node ``children[l][n, option]`` of the next layer. Node 0 of every layer is dead (nothing valid passes it); behind the
+last layer node 1 is *true*. No layer is skipped, so every pass over a diagram is one gather a layer, and nodes that
 accept the same rest are one node: the diagram of a set is unique for an order.
 
 Cost of combining two diagrams: the number of pairs of nodes that are reached together.
@@ -11,7 +11,7 @@ Sources: Bryant, *Graph-Based Algorithms for Boolean Function Manipulation*, IEE
 Sangiovanni-Vincentelli, *Multi-valued decision diagrams: theory and applications*, 1998.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, final
@@ -50,7 +50,7 @@ class Diagram:
         """In each layer, and behind the last, the node that accepts everything; −1 where there is none."""
         found = [1]
         for table in reversed(self.children):
-            rows = np.flatnonzero((table == found[-1]).all(1)) if found[-1] > 0 else ()
+            rows = np.flatnonzero((table == found[-1]).all(1)) if found[-1] > 0 else np.array([], dtype=np.int64)
             found.append(int(rows[0]) if len(rows) else -1)
         return tuple(reversed(found))
 
@@ -101,9 +101,8 @@ def canonical(order: Sequence[int], tables: Sequence[Table], root: int, accepts:
         rows = number[table]
         first, inverse = _distinct_rows(rows)
         unique = rows[first]
-        dead = ~unique.any(1)
-        rank = np.cumsum(~dead)
-        rank[dead] = 0
+        dead = (unique == 0).all(1)
+        rank = np.where(dead, 0, np.cumsum(~dead))
         number = rank[inverse]
         kept = np.zeros((int((~dead).sum()) + 1, rows.shape[1]), dtype=np.int64)
         kept[rank[~dead]] = unique[~dead]
@@ -244,7 +243,7 @@ def stretched(a: Diagram, order: Sequence[int], sizes: Sequence[int]) -> Diagram
 # ---- constraints as diagrams -----------------------------------------------------------------------------------------
 
 
-def counted(weights: dict[int, Sequence[int]], low: int | None, high: int | None) -> Diagram:
+def counted(weights: Mapping[int, Sequence[int]], low: int | None, high: int | None) -> Diagram:
     """low ≤ Σ weight of the option that each variable has ≤ high; the variables in the order of the dictionary.
 
     Sums that can no longer leave the bounds are one state, sums that must are dead: at most high − low + (largest
@@ -254,7 +253,7 @@ def counted(weights: dict[int, Sequence[int]], low: int | None, high: int | None
 
 
 def _sums(
-    weights: dict[int, Sequence[int]], low: int | None, high: int | None
+    weights: Mapping[int, Sequence[int]], low: int | None, high: int | None
 ) -> tuple[list[int], list[Table], int, npt.NDArray[np.bool_]]:
     order, tables = list(weights), []
     table = [np.asarray(weights[variable], dtype=np.int64) for variable in order]

@@ -1,7 +1,5 @@
 """Holding rows out: which examples the fit never sees."""
 
-from dataclasses import replace
-
 import numpy as np
 import numpy.typing as npt
 
@@ -54,7 +52,7 @@ def split_examples(
         held_out[generator.permutation(count)[:wanted]] = True
     elif wanted:
         held_out = _whole_combinations(examples.outputs.values, wanted, generator)
-    return _part(examples, ~held_out), _part(examples, held_out)
+    return examples.part(~held_out), examples.part(held_out)
 
 
 def _whole_combinations(
@@ -76,9 +74,3 @@ def _whole_combinations(
             rarest=int(sizes.min()),
         )
     return chosen[combination.reshape(-1)]
-
-
-def _part(examples: Examples, rows: npt.NDArray[np.bool_]) -> Examples:
-    return replace(
-        examples, outputs=replace(examples.outputs, values=examples.outputs.values[rows]), keep=examples.keep[rows]
-    )

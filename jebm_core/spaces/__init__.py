@@ -9,6 +9,7 @@ space              y[i]                         φ(y)                           
 `Subsets`          1 if item i is in the set    y                                   2^k
 `Configurations`   index of the option chosen   one-hot of each slot, concatenated  product of slot sizes
 `Rankings`         position of item i, 0 first  permutation matrix, flattened       k!
+`Ruled`            as in the space it is cut from                                   what obeys the rules
 =================  ===========================  ==================================  ======================
 
 The log-partition of the linear statistics under the counting measure, A(θ) = log Σ_y exp⟨θ, φ(y)⟩, is what
@@ -16,24 +17,10 @@ references, exact tilts and
 mean-field bounds are built from; each space computes it exactly.
 """
 
-from jebm_core.errors import SpecError
-from jebm_core.spaces.base import MAX_LISTING, OutputSpace, integers_on
+from jebm_core.spaces.base import MAX_LISTING, OutputSpace
 from jebm_core.spaces.configurations import Configurations
 from jebm_core.spaces.rankings import Rankings
+from jebm_core.spaces.ruled import Ruled
 from jebm_core.spaces.subsets import Subsets
 
-__all__ = ["MAX_LISTING", "Configurations", "OutputSpace", "Rankings", "Subsets", "integers_on", "space_from_json"]
-
-
-def space_from_json(record: dict[str, object]) -> OutputSpace:
-    """The space that `OutputSpace.to_json` described."""
-    items: list[str] = record["items"]  # pyright: ignore[reportAssignmentType]
-    match record["kind"]:
-        case "subsets":
-            return Subsets(items)
-        case "configurations":
-            return Configurations(items, record["options"])  # pyright: ignore[reportArgumentType]
-        case "rankings":
-            return Rankings(items)
-        case kind:
-            raise SpecError("Expected a space of subsets, configurations or rankings, found {kind!r}.", kind=kind)
+__all__ = ["MAX_LISTING", "Configurations", "OutputSpace", "Rankings", "Ruled", "Subsets"]

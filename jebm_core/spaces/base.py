@@ -3,13 +3,13 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64, Integer
 from torch import Tensor
 
+from jebm_core.devices import integers_on
 from jebm_core.errors import SpecError
 
 MAX_LISTING = 2**22
@@ -33,6 +33,11 @@ class OutputSpace(ABC):
     items: tuple[str, ...]
     factorises: bool
     exact_linear: bool
+
+    @property
+    @abstractmethod
+    def whole(self) -> "OutputSpace":
+        """The space without its rules; itself where it has none."""
 
     @abstractmethod
     def statistics(self, y: Integer[Tensor, "*batch item"]) -> Float[Tensor, "*batch statistic"]:
@@ -86,10 +91,6 @@ class OutputSpace(ABC):
     def decode(self, y: Integer[Tensor, " item"]) -> tuple[str, ...]:
         """To a person's label: items in the set; the option of each slot; or items from first to last."""
 
-    @abstractmethod
-    def to_json(self) -> dict[str, object]:
-        """What `space_from_json` needs to build the same space."""
-
     def log_cardinality(self) -> float:
         """log |𝒴| in nats, exact to a rounding for integers of any size."""
         return math.log(self.cardinality())
@@ -116,13 +117,6 @@ class OutputSpace(ABC):
                 limit=MAX_LISTING,
                 power=self.log_cardinality() / math.log(10),
             )
-
-
-@lru_cache(maxsize=256)
-def integers_on(values: tuple[int, ...], device: torch.device) -> Int64[Tensor, " value"]:
-    """These integers as a tensor that is never written to, copied to a device once: a copy in every step would make
-    the host wait for the device each time."""
-    return torch.tensor(values, dtype=torch.int64, device=device)
 
 
 def distinct(names: Sequence[str], what: str) -> tuple[str, ...]:

@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Bool, Float, Int64, Integer
 from torch import Tensor
 
+from jebm_core.devices import integers_on
 from jebm_core.errors import SpecError
-from jebm_core.spaces.base import OutputSpace, distinct, integers_on, position_of
+from jebm_core.spaces.base import OutputSpace, distinct, position_of
 
 
 @final
@@ -40,6 +41,10 @@ class Configurations(OutputSpace):
         self._offsets = tuple(itertools.accumulate(sizes, initial=0))[:-1]
         self._width = max(sizes)
         self._cells = tuple(slot * self._width + option for slot, size in enumerate(sizes) for option in range(size))
+
+    @property
+    def whole(self) -> "Configurations":
+        return self
 
     def statistics(self, y: Integer[Tensor, "*batch item"]) -> Float[Tensor, "*batch statistic"]:
         index = y.to(torch.int64) + integers_on(self._offsets, y.device)
@@ -110,6 +115,3 @@ class Configurations(OutputSpace):
 
     def decode(self, y: Integer[Tensor, " item"]) -> tuple[str, ...]:
         return tuple(options[i] for options, i in zip(self.options, y.tolist(), strict=True))
-
-    def to_json(self) -> dict[str, object]:
-        return {"kind": "configurations", "items": list(self.items), "options": [list(o) for o in self.options]}

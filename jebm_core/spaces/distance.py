@@ -21,18 +21,28 @@ def distance_features(space: OutputSpace, y: Int64[Tensor, "row item"]) -> Float
     >>> distance_of_agreement(space, y[0] @ y[1]).item()
     2
     """
-    if isinstance(space, Rankings):
+    if isinstance(space.whole, Rankings):
         a, b = torch.triu_indices(space.num_items, space.num_items, offset=1, device=y.device)
         return (y[:, b] - y[:, a]).sign().to(torch.get_default_dtype())
     phi = space.statistics(y)
-    return 2 * phi - 1 if isinstance(space, Subsets) else phi
+    return 2 * phi - 1 if isinstance(space.whole, Subsets) else phi
+
+
+def agreement_weights(space: OutputSpace, phi: Float[Tensor, "row statistic"]) -> Float[Tensor, "row statistic"]:
+    """Log-weights under which a combination has as much as items that agree with the row, up to a constant.
+
+    >>> space = Subsets(("a", "b"))
+    >>> agreement_weights(space, torch.tensor([[1.0, 0.0]])).tolist()
+    [[1.0, -1.0]]
+    """
+    return 2 * phi - 1 if isinstance(space.whole, Subsets) else phi
 
 
 def distance_of_agreement(space: OutputSpace, agreement: Float[Tensor, "*pair"]) -> Int64[Tensor, "*pair"]:
     """From inner products of `distance_features` to distances."""
-    if isinstance(space, Rankings):
+    if isinstance(space.whole, Rankings):
         pairs = space.num_items * (space.num_items - 1) / 2
         return ((pairs - agreement) / 2).round().long()
-    if isinstance(space, Subsets):
+    if isinstance(space.whole, Subsets):
         return ((space.num_items - agreement) / 2).round().long()
     return (space.num_items - agreement).round().long()

@@ -34,6 +34,10 @@ class Rankings(OutputSpace):
         self.num_statistics = self.num_items**2
         self.exact_linear = self.num_items <= permanents.MAX_EXACT_ITEMS
 
+    @property
+    def whole(self) -> "Rankings":
+        return self
+
     def statistics(self, y: Integer[Tensor, "*batch item"]) -> Float[Tensor, "*batch statistic"]:
         positions = torch.arange(self.num_items, device=y.device)
         return (y.unsqueeze(-1) == positions).to(torch.get_default_dtype()).flatten(-2)
@@ -91,9 +95,6 @@ class Rankings(OutputSpace):
 
     def decode(self, y: Integer[Tensor, " item"]) -> tuple[str, ...]:
         return tuple(self.items[i] for i in y.argsort().tolist())
-
-    def to_json(self) -> dict[str, object]:
-        return {"kind": "rankings", "items": list(self.items)}
 
     def _matrix(self, theta: Tensor) -> Tensor:
         return theta.unflatten(-1, (self.num_items, self.num_items))

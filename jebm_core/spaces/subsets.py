@@ -28,6 +28,10 @@ class Subsets(OutputSpace):
         self.items = distinct(items, "items")
         self.num_items = self.num_statistics = len(self.items)
 
+    @property
+    def whole(self) -> "Subsets":
+        return self
+
     def statistics(self, y: Integer[Tensor, "*batch item"]) -> Float[Tensor, "*batch statistic"]:
         return y.to(torch.get_default_dtype())
 
@@ -73,6 +77,3 @@ class Subsets(OutputSpace):
 
     def decode(self, y: Integer[Tensor, " item"]) -> tuple[str, ...]:
         return tuple(item for item, present in zip(self.items, y.tolist(), strict=True) if present)
-
-    def to_json(self) -> dict[str, object]:
-        return {"kind": "subsets", "items": list(self.items)}

@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -34,6 +34,10 @@ class Examples:
     outputs: Outputs
     keep: npt.NDArray[np.intp]
     notes: tuple[Note, ...]
+
+    def part(self, rows: npt.NDArray[np.bool_]) -> "Examples":
+        """Some of the kept rows, in their order."""
+        return replace(self, outputs=replace(self.outputs, values=self.outputs.values[rows]), keep=self.keep[rows])
 
 
 def read_examples(table: Table, roles: Roles, *, like: Outputs | OutputSchema | None = None) -> Examples:

@@ -51,9 +51,15 @@ from jebm_core.references import (
     MixtureReference,
     PredictedReference,
     Reference,
+    RuledReference,
     UniformReference,
 )
-from jebm_core.spaces import Configurations, OutputSpace, Rankings, Subsets
+from jebm_core.rules.compiled import compile_rules
+from jebm_core.rules.parser import parse_rules
+from jebm_core.rules.problem import bind
+from jebm_core.spaces import Configurations, OutputSpace, Rankings, Ruled, Subsets
+from jebm_core.tables import OutputSchema
+from jebm_core.tables.roles import Kind
 from tests.oracle import seeded, uniform
 
 HIDDEN = 3
@@ -88,6 +94,16 @@ def rankings(k: int) -> Rankings:
     return Rankings([f"r{i}" for i in range(k)])
 
 
+def ruled(whole: OutputSpace, text: str, features: Sequence[str] | None = None) -> Ruled:
+    """A space cut down by rules in text form, whose names are those of the space."""
+    kind: Kind = {"Subsets": "subsets", "Configurations": "configurations", "Rankings": "rankings"}[
+        type(whole).__name__
+    ]
+    options = getattr(whole, "options", ((),) * whole.num_items)
+    schema = OutputSchema(kind, whole.items, whole.items, options)
+    return Ruled(whole, compile_rules(bind(parse_rules(text), schema, features=features)))
+
+
 Shape = tuple[str, tuple[int, ...]]
 
 
@@ -105,12 +121,36 @@ SPACES: dict[str, OutputSpace] = {
     "slot without a choice": configurations(2, 1, 3),
     "two items ranked": rankings(2),
     "rankings": rankings(4),
+    "ruled subsets": ruled(subsets(5), "i0 requires i1\nsize between 1 and 3\ni3 excludes i4"),
+    "ruled configurations": ruled(configurations(3, 2, 4), "s0 = o1 requires s2 in {o0, o3}\ns1 = o0 excludes s2 = o3"),
+    "ruled rankings": ruled(rankings(4), "r0 above r1\nnot r2 next to r3"),
+    "one combination": ruled(subsets(2), "i0\nnot i1"),
 }
 SMALL: dict[str, OutputSpace] = {
     "subsets": subsets(3),
     "configurations": configurations(3, 1, 2),
     "rankings": rankings(3),
 }
+RULED: dict[str, OutputSpace] = {
+    "ruled subsets": ruled(subsets(4), "i0 requires i1\nsize between 1 and 3"),
+    "ruled configurations": ruled(configurations(3, 2, 2), "s0 = o1 requires s2 = o1\ns1 = o0 excludes s2 = o1"),
+    "ruled rankings": ruled(rankings(4), "r0 above r1\nnot r2 next to r3"),
+}
+WEIGHING: dict[str, OutputSpace] = {
+    "subsets": ruled(
+        subsets(4),
+        "i0 requires i1\nprefer 1.5: i1 or i2\nprobability i0: 0.7\nwhere load > 5: not i2\n"
+        "where load > 7: prefer 2: i1",
+    ),
+    "configurations": ruled(
+        configurations(3, 1, 2),
+        "s0 = o0 requires s2 != o0\nprefer 0.8: s2 = o1\nprobability s0: o0 0.5\nwhere load > 5: s0 != o2",
+    ),
+    "rankings": ruled(
+        rankings(4), "r0 in top 2\nprefer 1.2: r0 above r1\nwhere load > 5: r2 next to r0 or r3 in place 1"
+    ),
+}
+"""Rules that weigh, and that depend on x."""
 PRODUCTS: dict[str, OutputSpace] = {
     "subsets": subsets(4),
     "configurations": configurations(3, 2, 3),
@@ -140,6 +180,14 @@ REFERENCES: dict[str, Callable[[OutputSpace], Reference]] = {
         [PredictedReference(space), CandidateReference.fit(space, some_outputs(space)), UniformReference(space)],
         [0.5, 0.3, 0.2],
     ),
+}
+
+
+RULED_PAIRS = {name: space for name, space in RULED.items() if name != "ruled rankings"}
+RULED_REFERENCES: dict[str, Callable[[OutputSpace], Reference]] = {
+    "uniform": lambda space: RuledReference(UniformReference(space)),
+    "marginals": lambda space: RuledReference(MarginalReference.fit(space, some_outputs(space))),
+    "predicted": lambda space: RuledReference(PredictedReference(space)),
 }
 
 

@@ -21,6 +21,7 @@ from tests.contract.cases import (
     INTERACTION_HEADS,
     PRODUCTS,
     PROPOSALS,
+    RULED_PAIRS,
     conditional_model,
     distinct_outputs,
     final_classes,
@@ -32,6 +33,8 @@ from tests.oracle import FALSE_ALARM, seeded, uniform, z_limit, z_scores
 
 every_proposal = pytest.mark.parametrize("name", PROPOSALS)
 every_product = pytest.mark.parametrize("space", PRODUCTS.values(), ids=PRODUCTS)
+PAIRED = PRODUCTS | RULED_PAIRS
+every_paired = pytest.mark.parametrize("space", PAIRED.values(), ids=PAIRED)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -62,7 +65,7 @@ def test_every_proposal_has_a_case():
     assert {name: build(space).name for name, build in PROPOSALS.items()} == {name: name for name in PROPOSALS}
 
 
-@every_product
+@every_paired
 @every_proposal
 def test_draws_are_combinations_with_detached_weights(name: str, space: OutputSpace):
     p = conditional_model(space, "pairwise")
@@ -81,7 +84,7 @@ def test_draws_are_combinations_with_detached_weights(name: str, space: OutputSp
     assert torch.equal(draws.log_weight, again.log_weight)
 
 
-@every_product
+@every_paired
 @pytest.mark.parametrize("name", ["reference", "tilt", "meanfield"])
 def test_weights_state_the_density_that_draws_have(name: str, space: OutputSpace):
     """r = q e^{−a} / S sums to one over the combinations, and draws fit it."""
@@ -105,6 +108,11 @@ def anchored_density(proposal: AnchoredProposal, p: ConditionalModel, from_tilt:
     around = torch.zeros(len(points))
     for weight, anchor in zip(seed_weight, proposal.anchors, strict=True):
         kernel = torch.ones(len(points))
+        if not space.factorises:
+            others = max(1.0, space.num_statistics / space.num_items - 1)
+            kernel = ((1 - proposal.flip) / proposal.flip * others) ** (points == anchor).sum(-1)
+            around = around + weight * kernel / kernel.sum()
+            continue
         for item, size in enumerate(space.options_per_item()):
             move = proposal.flip / (size - 1) if size > 1 else 0.0
             kernel = kernel * torch.where(points[:, item] == anchor[item], 1 - (size - 1) * move, move)
@@ -113,7 +121,7 @@ def anchored_density(proposal: AnchoredProposal, p: ConditionalModel, from_tilt:
     return from_tilt * tilt + (1 - from_tilt) * around
 
 
-@every_product
+@every_paired
 @pytest.mark.parametrize("flips", [0.4, 1.5])
 def test_anchored_density_is_exact_and_counts_no_anchor_twice(space: OutputSpace, flips: float):
     proposal = AnchoredProposal(space, distinct_outputs(space), flips=flips)
@@ -137,7 +145,7 @@ def estimate(draws: Draws, value: Callable[[Tensor], Tensor]) -> Tensor:
     return own + draws.points_log_weight.exp().T @ value(draws.points)
 
 
-@every_product
+@every_paired
 @every_proposal
 def test_weights_integrate_without_bias(name: str, space: OutputSpace):
     """Mass, marginals and pairs of statistics under q; seed 4, false-alarm rate 1e-4 over all of them."""
@@ -180,9 +188,10 @@ def gradients(p: ConditionalModel, tau: Tensor, loss: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("divergence", DIVERGENCES.values(), ids=DIVERGENCES)
 @every_proposal
-def test_objective_and_gradient_have_the_listed_ones_as_mean(name: str, divergence: FDivergence):
+@pytest.mark.parametrize("kind", ["configurations", "ruled configurations"])
+def test_objective_and_gradient_have_the_listed_ones_as_mean(name: str, divergence: FDivergence, kind: str):
     """z-tests of the objective and of every derivative; seed 6, false-alarm rate 1e-4 over all of them."""
-    space, count = PRODUCTS["configurations"], 2000
+    space, count = PAIRED[kind], 2000
     p, tau = copies(space, count, divergence)
     y = space.listing()[5].expand(count, -1)
     whole = oracle.listed(p)
@@ -218,14 +227,14 @@ def test_control_variate_has_no_value_and_less_noise():
     assert z.abs().max() < z_limit(z.numel())
 
 
-@every_product
+@every_paired
 def test_listing_gives_the_log_partition_itself(space: OutputSpace):
     p = conditional_model(space, "pairwise", spread=3.0)
     draws = ListingProposal(space).draw(p, 1)
     torch.testing.assert_close(estimated_log_partition(score_draws(p, draws)), oracle.listed(p).log_partition)
 
 
-@every_product
+@every_paired
 def test_without_interactions_the_tilt_has_no_noise(space: OutputSpace):
     p = conditional_model(space, None, spread=3.0)
     for name in ("tilt", "meanfield"):

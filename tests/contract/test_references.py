@@ -19,7 +19,10 @@ from tests import oracle
 from tests.contract.cases import (
     PRODUCTS,
     REFERENCES,
+    RULED,
+    RULED_REFERENCES,
     SMALL,
+    WEIGHING,
     distinct_outputs,
     final_classes,
     reference_inputs,
@@ -54,7 +57,14 @@ def _from(build: Callable[[OutputSpace], Reference]) -> Callable[[OutputSpace], 
 
 
 ALL = DISTRIBUTIONS | {f"{name} reference": _from(build) for name, build in REFERENCES.items()}
-every_distribution = pytest.mark.parametrize("build", ALL.values(), ids=ALL)
+WEIGHED = {f"weighed {name} reference": _from(build) for name, build in RULED_REFERENCES.items()}
+CASES = [
+    pytest.param(build, space, id=f"{name}, {place}")
+    for builds, spaces in ((ALL, SMALL | RULED), (WEIGHED, WEIGHING))
+    for name, build in builds.items()
+    for place, space in spaces.items()
+]
+every_case = pytest.mark.parametrize(("build", "space"), CASES)
 every_space = pytest.mark.parametrize("space", SMALL.values(), ids=SMALL)
 
 
@@ -70,20 +80,20 @@ def listed(q: ReferenceDistribution) -> Tensor:
 
 def test_every_reference_and_distribution_has_a_case():
     space = SMALL["subsets"]
-    assert final_classes(Reference) == {type(build(space)).__name__ for build in REFERENCES.values()}
+    weighed = next(iter(RULED_REFERENCES.values()))(WEIGHING["subsets"])
+    references = {type(build(space)).__name__ for build in REFERENCES.values()} | {type(weighed).__name__}
+    assert final_classes(Reference) == references
     assert final_classes(ReferenceDistribution) - {"UniformRankings"} == {  # that one: tests/test_large_rankings.py
         type(build(space)).__name__ for build in DISTRIBUTIONS.values()
-    }
+    } | {type(weighed(reference_inputs(weighed, BATCH))).__name__}
 
 
-@every_space
-@every_distribution
+@every_case
 def test_probabilities_sum_to_one(build: Callable[[OutputSpace], ReferenceDistribution], space: OutputSpace):
     torch.testing.assert_close(listed(build(space)).exp().sum(0), torch.ones(BATCH))
 
 
-@every_space
-@every_distribution
+@every_case
 def test_shared_points_have_the_density_of_own_draws(
     build: Callable[[OutputSpace], ReferenceDistribution], space: OutputSpace
 ):
@@ -94,8 +104,7 @@ def test_shared_points_have_the_density_of_own_draws(
     torch.testing.assert_close(q.log_prob(points[0]), listed(q)[0])
 
 
-@every_space
-@every_distribution
+@every_case
 def test_tilts_agree_with_the_listing(build: Callable[[OutputSpace], ReferenceDistribution], space: OutputSpace):
     q = build(space)
     theta = uniform(21, BATCH, space.num_statistics, spread=3.0).requires_grad_()
@@ -111,8 +120,7 @@ def test_tilts_agree_with_the_listing(build: Callable[[OutputSpace], ReferenceDi
     torch.testing.assert_close(gradient, marginals)
 
 
-@every_space
-@every_distribution
+@every_case
 def test_a_tilt_of_a_tilt_is_the_tilt_of_the_sum(
     build: Callable[[OutputSpace], ReferenceDistribution], space: OutputSpace
 ):
@@ -125,8 +133,7 @@ def test_a_tilt_of_a_tilt_is_the_tilt_of_the_sum(
     torch.testing.assert_close(listed(q.tilt(torch.zeros_like(first))), listed(q))
 
 
-@every_space
-@every_distribution
+@every_case
 def test_draws_fit_the_density(build: Callable[[OutputSpace], ReferenceDistribution], space: OutputSpace):
     q = build(space).tilt(uniform(41, BATCH, space.num_statistics))
     probabilities = listed(q).exp()
@@ -137,7 +144,7 @@ def test_draws_fit_the_density(build: Callable[[OutputSpace], ReferenceDistribut
         assert oracle.fit_p_value(index[:, row], probabilities[:, row]) > FALSE_ALARM
 
 
-@every_distribution
+@pytest.mark.parametrize("build", ALL.values(), ids=ALL)
 @pytest.mark.parametrize("space", [*SMALL.values(), *PRODUCTS.values()], ids=[*SMALL, *(f"{p} 2" for p in PRODUCTS)])
 def test_what_calls_itself_a_product_is_one(build: Callable[[OutputSpace], ReferenceDistribution], space: OutputSpace):
     q = build(space)

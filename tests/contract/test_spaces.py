@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jebm_core.errors import SpecError
-from jebm_core.spaces import OutputSpace, space_from_json
+from jebm_core.spaces import Configurations, OutputSpace
 from tests import oracle
 from tests.contract import cases
 from tests.contract.cases import SPACES, configurations, final_classes, rankings, subsets
@@ -49,8 +49,9 @@ def test_listing_holds_each_combination_once(space: OutputSpace):
     assert len(torch.unique(points, dim=0)) == len(points)
     assert space.contains(points).all()
     assert math.isclose(space.log_cardinality(), math.log(len(points)))
-    assert (points.amax(0) == torch.tensor(space.options_per_item()) - 1).all()
-    assert (points.amin(0) == 0).all()
+    if space.whole is space:  # rules may leave no room for an option
+        assert (points.amax(0) == torch.tensor(space.options_per_item()) - 1).all()
+        assert (points.amin(0) == 0).all()
 
 
 @every_space
@@ -81,15 +82,6 @@ def test_labels_lead_back_to_the_combination(space: OutputSpace):
 
 
 @every_space
-def test_json_leads_back_to_the_space(space: OutputSpace):
-    again = space_from_json(space.to_json())
-    assert type(again) is type(space)
-    assert again.items == space.items
-    assert again.to_json() == space.to_json()
-    assert torch.equal(again.listing(), space.listing())
-
-
-@every_space
 def test_keys_tell_all_combinations_apart(space: OutputSpace):
     keys = space.key(space.listing())
     assert len(torch.unique(keys)) == space.cardinality()
@@ -104,7 +96,8 @@ def test_keys_of_spaces_beyond_an_index_are_hashes(space: OutputSpace):
     one_changed[:, 3] = (y[:, 3] + 1) % sizes[3]
     both = torch.cat([y, one_changed])
     assert len(torch.unique(space.key(both))) == len(torch.unique(both, dim=0)) == 10000  # a collision: 3e-12
-    assert torch.equal(space.key(y), space_from_json(space.to_json()).key(y))
+    again = type(space)(*((space.items, space.options) if isinstance(space, Configurations) else (space.items,)))
+    assert torch.equal(space.key(y), again.key(y))
 
 
 def test_keys_up_to_the_last_index_are_exact():

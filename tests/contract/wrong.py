@@ -9,7 +9,7 @@ from jebm_core.classifiers import named_classifier
 from jebm_core.divergences import Tsallis, divergence_from_name
 from jebm_core.networks import correction_network
 from jebm_core.references import CandidateReference, MixtureReference, UniformReference
-from jebm_core.spaces import Configurations, Rankings, Subsets, space_from_json
+from jebm_core.spaces import Configurations, Rankings, Subsets
 from tests.contract.cases import configurations, rankings, subsets
 
 
@@ -69,10 +69,6 @@ WRONG: dict[str, Wrong] = {
     "item ranked twice": Wrong(
         lambda: Rankings(("a", "b")).encode(("a", "a")),
         "Expected a ranking of all 2 items, each once, found a, a; list them from first to last.",
-    ),
-    "unknown space": Wrong(
-        lambda: space_from_json({"kind": "trees", "items": ["a"]}),
-        "Expected a space of subsets, configurations or rankings, found 'trees'.",
     ),
     "no smoothing": Wrong(
         lambda: CandidateReference.fit(subsets(2), torch.zeros(1, 2, dtype=torch.int64), smoothing=0.0),

@@ -1,0 +1,15 @@
+"""Rules about combinations: read in several notations, bound to names, compiled to a diagram, explained.
+
+=====================  =====================================================================
+module                 what
+=====================  =====================================================================
+language               the tree that every notation is read into; parser, printer, structured,
+                       dimacs, uvl and files are the notations
+problem                names bound to variables (`lookup`, `weights`, `conditions`)
+compiled               what is valid, as a diagram (`clauses`, `ordering`, `compiler`, `diagram`)
+circuit, paths         exact sums, marginals, maxima and draws over a diagram, on any device
+explain                conflicts, violations, redundant rules
+=====================  =====================================================================
+
+Only ``circuit`` and ``paths`` import torch. Nothing runs on import.
+"""

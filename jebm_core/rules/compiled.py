@@ -1,0 +1,173 @@
+"""Bound rules, compiled: what is valid, how many that are, and the diagram that weighted rules are summed over."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+from jebm_core.errors import RuleError
+from jebm_core.rules.bound import Bound, Every, Negation, Some, Takes, variables_of
+from jebm_core.rules.budget import Budget
+from jebm_core.rules.compiler import Compiler, RuleTooLarge, order_for
+from jebm_core.rules.diagram import Diagram, without
+from jebm_core.rules.problem import Demand, Problem
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class CompiledRules:
+    """Rules as diagrams.
+
+    Attributes:
+        diagram: what is valid, over the outputs alone; rules that hold in some contexts only are left out of it.
+        total: how many combinations of *all* variables are valid, hidden ones included.
+        weighted: over outputs, then one variable a condition and one a preference, numbered by ``condition_variable``
+            and ``preference_variable``; None where the rules are plain.
+        seconds: what compiling took.
+    """
+
+    problem: Problem
+    diagram: Diagram
+    total: int
+    weighted: Diagram | None
+    seconds: float
+
+    def condition_variable(self, number: int) -> int:
+        """The variable of a condition in ``weighted``: 1 where it holds."""
+        return len(self.problem.sizes) + number
+
+    def preference_variable(self, number: int) -> int:
+        """The variable of a preference in ``weighted``: 1 where its formula holds."""
+        return len(self.problem.sizes) + len(self.problem.conditions) + number
+
+
+def compile_rules(problem: Problem, budget: Budget | None = None) -> CompiledRules:
+    """Compile bound rules.
+
+    Raises:
+        RuleError: nothing is valid – with a set of rules that can't hold together – or the budget was exceeded, with
+            the rules at which that happened and what to do.
+        Cancelled: the budget's ``should_stop`` said so.
+    """
+    started = time.monotonic()
+    budget = budget or Budget()
+    check_order_cycles(problem)
+    always = [demand for demand in problem.demands if demand.condition is None]
+    try:
+        whole = _conjunction(problem.sizes, [(d.formula, d.rule) for d in always], (), problem, budget)
+        diagram = _projected(whole, problem, budget)
+        weighted = None if problem.is_plain else _weighted(problem, budget)
+    except RuleTooLarge as error:
+        raise _too_large(problem, error) from error
+    if diagram.root == 0:
+        from jebm_core.rules.explain import conflict_error
+
+        raise conflict_error(problem, always, budget)
+    return CompiledRules(problem, diagram, whole.count(), weighted, time.monotonic() - started)
+
+
+def _conjunction(
+    sizes: Sequence[int],
+    demands: Sequence[tuple[Bound, int]],
+    after: Sequence[tuple[int, frozenset[int]]],
+    problem: Problem,
+    budget: Budget,
+) -> Diagram:
+    """All demands as one diagram; each variable of ``after`` comes behind all that it depends on."""
+    places = problem.outputs if problem.is_ranking else 0
+    late = {variable for variable, _ in after}
+    if places:
+        order = [*(v for v in range(places, len(sizes)) if v not in late), *range(places)]
+    else:
+        order = [variable for variable in order_for(sizes, demands) if variable not in late]
+    for variable, depends in after:
+        rank = {v: place for place, v in enumerate(order)}
+        last = max((rank[v] for v in depends), default=-1) if not places else len(order) - 1
+        order.insert(last + 1, variable)
+    return Compiler(sizes, order, budget, places=places).conjunction(demands)
+
+
+def _projected(diagram: Diagram, problem: Problem, budget: Budget) -> Diagram:
+    """Without the hidden variables."""
+    rank = [0] * (max(diagram.order, default=0) + 1)
+    for place, variable in enumerate(diagram.order):
+        rank[variable] = place
+    for variable in reversed(diagram.order):
+        if problem.outputs <= variable < len(problem.sizes):
+            diagram = without(diagram, variable, rank, budget)
+    return diagram
+
+
+def _weighted(problem: Problem, budget: Budget) -> Diagram:
+    """Over outputs, conditions and preferences. The variable of a preference is 1 exactly where its formula holds."""
+    count = len(problem.sizes)
+    sizes = [*problem.sizes, *[2] * (len(problem.conditions) + len(problem.preferences))]
+    demands: list[tuple[Bound, int]] = []
+    for demand in problem.demands:
+        demands.append((_where(demand, count), demand.rule))
+    after = []
+    for number, preference in enumerate(problem.preferences, count + len(problem.conditions)):
+        holds = Takes(number, frozenset((1,)))
+        both = Some((Negation(holds), preference.formula)), Some((holds, Negation(preference.formula)))
+        demands.append((Every(both), preference.rule))
+        after.append((number, variables_of(preference.formula)))
+    return _projected(_conjunction(sizes, demands, after, problem, budget), problem, budget)
+
+
+def _where(demand: Demand, count: int) -> Bound:
+    if demand.condition is None:
+        return demand.formula
+    return Some((Takes(count + demand.condition, frozenset((0,))), demand.formula))
+
+
+def check_order_cycles(problem: Problem) -> None:
+    """Refuse rules that put every item of a circle above the next.
+
+    Raises:
+        RuleError: names the circle.
+    """
+    from jebm_core.rules.bound import Before
+
+    above: dict[int, set[int]] = {}
+    for demand in problem.demands:
+        if isinstance(demand.formula, Before) and demand.condition is None:
+            above.setdefault(demand.formula.first, set()).add(demand.formula.second)
+    cycle = _cycle(above)
+    if cycle:
+        names = [problem.schema.names[item] for item in cycle]
+        raise RuleError(
+            "{source}: the order rules go in a circle: {circle}; take one of them out.",
+            source=problem.rules.source,
+            circle=" above ".join([*names, names[0]]),
+        )
+
+
+def _cycle(above: dict[int, set[int]]) -> list[int]:
+    """A circle in a directed graph, or nothing."""
+    done: set[int] = set()
+    for start in above:
+        path, waiting = [start], [iter(sorted(above[start]))]
+        while waiting:
+            following = next(waiting[-1], None)
+            if following is None:
+                done.add(path.pop())
+                waiting.pop()
+            elif following in path:
+                return path[path.index(following) :]
+            elif following not in done:
+                path.append(following)
+                waiting.append(iter(sorted(above.get(following, ()))))
+    return []
+
+
+def _too_large(problem: Problem, error: RuleTooLarge) -> RuleError:
+    rules = sorted(rule for rule in error.rules if rule >= 0)
+    lines = [problem.rules.rules[rule].line for rule in rules][:8]
+    shown = ", ".join(str(line) for line in lines if line) or "–"
+    return RuleError(
+        "{source}: the rules are too entangled to be summed exactly ({reason}), seen at lines {lines}. Leave out wide "
+        "rules (totals with many digits, large counts) or rules that join distant parts, or raise the budget.",
+        source=problem.rules.source,
+        reason=error.reason,
+        lines=shown + (", …" if len(rules) > 8 else ""),
+    )

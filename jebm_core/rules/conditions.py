@@ -1,0 +1,115 @@
+"""Which contexts a condition holds in: `where region == "JP"` on the feature columns of a table."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from jebm_core.errors import RuleError
+from jebm_core.rules.language import And, Condition, Name, Not, Or, Test
+from jebm_core.rules.lookup import feature_column
+from jebm_core.tables.cells import is_number
+from jebm_core.tables.records import spelled_column
+
+
+def condition_flags(
+    conditions: Sequence[Condition], frame: pd.DataFrame, *, source: str = "rules"
+) -> npt.NDArray[np.bool_]:
+    """Whether each condition holds in each row, [row, condition].
+
+    A missing cell holds for no comparison, != included. Numbers are compared as numbers and words as text; a number
+    that is spelled otherwise (1.50 for 1.5) is the same number.
+
+    Raises:
+        RuleError: a feature that the table does not have, or words where a number is needed.
+
+    >>> frame = pd.DataFrame({"x_load": [3.0, 8.0], "x_region": ["JP", "EU"]})
+    >>> condition_flags([Test(Name("load"), ">", Decimal(5)), Test(Name("region"), "==", "JP")], frame).tolist()
+    [[False, True], [True, False]]
+    """
+    columns = [_holds(condition, frame, source) for condition in conditions]
+    return np.stack(columns, axis=1) if columns else np.zeros((len(frame), 0), dtype=bool)
+
+
+def _holds(condition: Condition, frame: pd.DataFrame, source: str) -> npt.NDArray[np.bool_]:
+    match condition:
+        case Test():
+            return _compare(condition, frame, source)
+        case Not(part):
+            return ~_holds(cast(Condition, part), frame, source)
+        case And(parts):
+            found = [_holds(cast(Condition, part), frame, source) for part in parts]
+            return np.logical_and.reduce(found) if found else np.ones(len(frame), dtype=bool)
+        case Or(parts):
+            found = [_holds(cast(Condition, part), frame, source) for part in parts]
+            return np.logical_or.reduce(found) if found else np.zeros(len(frame), dtype=bool)
+
+
+def _compare(test: Test, frame: pd.DataFrame, source: str) -> npt.NDArray[np.bool_]:
+    cells = _cells(test.name, frame, source)
+    values = test.value if isinstance(test.value, tuple) else (test.value,)
+    if all(isinstance(value, Decimal) for value in values):
+        numbers = _numbers(test.name, cells, source)
+        wanted = np.array([float(cast(Decimal, value)) for value in values])
+        known = ~np.isnan(numbers)
+        match test.comparison:
+            case "==" | "in":
+                return known & np.isin(numbers, wanted)
+            case "!=":
+                return known & (numbers != wanted[0])
+            case "<":
+                return known & (numbers < wanted[0])
+            case "<=":
+                return known & (numbers <= wanted[0])
+            case ">":
+                return known & (numbers > wanted[0])
+            case ">=":
+                return known & (numbers >= wanted[0])
+    if test.comparison not in ("==", "!=", "in"):
+        raise RuleError(
+            "{source}, line {line}, column {column}: {name!r} is compared with {comparison}, which needs a number, "
+            "found {found!r}; write it without quotes, or use ==.",
+            source=source,
+            line=test.name.line,
+            column=test.name.column,
+            name=test.name.text,
+            comparison=test.comparison,
+            found=str(values[0]),
+        )
+    texts = spelled_column(cells)
+    known = np.array([text is not None for text in texts], dtype=bool)
+    inside = np.isin(np.where(known, texts, ""), np.array([str(value) for value in values], dtype=object))
+    return known & (~inside if test.comparison == "!=" else inside)
+
+
+def _cells(name: Name, frame: pd.DataFrame, source: str) -> pd.Series:
+    column = feature_column(name.text, [str(c) for c in frame.columns])
+    if column is None:
+        raise RuleError(
+            "{source}, line {line}, column {column}: the condition needs the feature {name!r}, which the table does "
+            "not have; add the column, or take the condition out.",
+            source=source,
+            line=name.line,
+            column=name.column,
+            name=name.text,
+        )
+    return cast(pd.Series, frame[column])
+
+
+def _numbers(name: Name, cells: pd.Series, source: str) -> npt.NDArray[np.float64]:
+    texts = spelled_column(cells)
+    for text in texts:
+        if text is not None and not is_number(text):
+            raise RuleError(
+                "{source}, line {line}, column {column}: the condition compares {name!r} with a number, but the column "
+                "holds words such as {found!r}; compare it with a word in quotes.",
+                source=source,
+                line=name.line,
+                column=name.column,
+                name=name.text,
+                found=text,
+            )
+    return np.array([np.nan if text is None else float(text) for text in texts])

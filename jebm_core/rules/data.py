@@ -1,0 +1,66 @@
+"""Rules held against data: which rows obey, and what is kept of a table for a fit."""
+
+import numpy as np
+import numpy.typing as npt
+
+from jebm_core.errors import RuleError
+from jebm_core.rules.compiled import CompiledRules
+from jebm_core.rules.conditions import condition_flags
+from jebm_core.rules.explain import codes_of, violations
+from jebm_core.rules.printer import describe
+from jebm_core.tables import Examples, Note
+from jebm_core.tables.records import listed
+
+
+def flags_of_table(rules: CompiledRules, examples: Examples) -> npt.NDArray[np.bool_]:
+    """Whether each condition of the rules holds, [kept row, condition]."""
+    frame = examples.table.part(examples.keep).frame
+    return condition_flags(rules.problem.conditions, frame, source=rules.problem.rules.source)
+
+
+def broken_rules(rules: CompiledRules, examples: Examples) -> npt.NDArray[np.bool_]:
+    """Which kept rows break which rule in their context, [row, rule], the last column being the declarations.
+
+    A row may obey every rule taken alone and still be invalid, where hidden variables can't satisfy all; such a row
+    breaks the last column.
+    """
+    problem = rules.problem
+    broken = violations(problem, examples.outputs.values, flags_of_table(rules, examples))
+    together = ~rules.diagram.contains(codes_of(problem, examples.outputs.values))
+    broken[:, -1] |= together & ~broken.any(1)
+    return broken
+
+
+def keep_valid(rules: CompiledRules, examples: Examples) -> tuple[Examples, tuple[Note, ...]]:
+    """The rows that obey the rules that apply to them, with a note that counts the others.
+
+    Raises:
+        RuleError: no row does; names the rule that most rows break.
+    """
+    broken = broken_rules(rules, examples)
+    bad: npt.NDArray[np.bool_] = np.logical_or.reduce(broken, axis=1)
+    if not bad.any():
+        return examples, ()
+    worst = int(broken.sum(0).argmax())
+    rule = _named(rules, worst)
+    if bad.all():
+        raise RuleError(
+            "{source}: none of the {count} rows of {file} obeys the rules; most of them ({broken}) break {rule}. "
+            "Correct the rule, or the columns that are read.",
+            source=rules.problem.rules.source,
+            count=len(bad),
+            file=examples.table.name,
+            broken=int(broken[:, worst].sum()),
+            rule=rule,
+        )
+    rows = [examples.table.row_number(position) for position in examples.keep[bad]]
+    note = Note(
+        "{count} rows break the rules and were left out (rows {rows}); most often broken, in {broken} rows: {rule}.",
+        {"count": int(bad.sum()), "rows": listed(rows), "broken": int(broken[:, worst].sum()), "rule": rule},
+    )
+    return examples.part(~bad), (note,)
+
+
+def _named(rules: CompiledRules, place: int) -> str:
+    given = rules.problem.rules.rules
+    return describe(given[place]) if place < len(given) else rules.problem.rules.source

@@ -1,0 +1,276 @@
+"""From names to numbers: what the names in a set of rules stand for, or the one sentence that says what is wrong."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import cast, final
+
+from jebm_core.errors import RuleError
+from jebm_core.rules.bound import Bound, Some, Takes
+from jebm_core.rules.language import And, Condition, Name, Not, Or, RuleSet, Test, Variable
+from jebm_core.tables import OutputSchema
+from jebm_core.tables.roles import FEATURE_PREFIX, PREFIXES
+
+_TRUE = ("1", "True", "true", "TRUE", "yes", "Yes")
+_BINARY = ("0", "1")
+
+
+def declared_schema(rules: RuleSet) -> OutputSchema:
+    """The outputs that a file of rules declares; all its variables, named or not.
+
+    Raises:
+        RuleError: it declares none.
+    """
+    if rules.kind is None:
+        raise RuleError(
+            "{source}: expected declarations such as “items A, B” or “slot Motor: servo, stepper”, or a table whose "
+            "columns the names are; found neither. Declare the names, or give a table.",
+            source=rules.source,
+        )
+    names = tuple(variable.name.text for variable in rules.variables)
+    options = tuple(tuple(o.text for o in v.options) for v in rules.variables)
+    return OutputSchema(rules.kind, names, names, options)
+
+
+def merged_schema(rules: RuleSet, schema: OutputSchema) -> OutputSchema:
+    """A table's outputs, with the options that the rules declare added behind those of the data."""
+    if rules.kind is not None and rules.kind != schema.kind and "rankings" in (rules.kind, schema.kind):
+        raise RuleError(
+            "{source}: expected rules for {expected}, which the table has, found declarations of {found}. Choose other "
+            "target columns, or other rules.",
+            source=rules.source,
+            expected=schema.kind,
+            found=rules.kind,
+        )
+    if schema.kind != "configurations":
+        return schema
+    spelled = {name: place for place, names in enumerate(_spellings(schema)) for name in names}
+    options = [list(slot) for slot in schema.options]
+    for variable in rules.variables:
+        place = spelled.get(variable.name.text)
+        if place is not None:
+            known = set(options[place])
+            options[place] += [o.text for o in variable.options if o.text not in known]
+    return OutputSchema(schema.kind, schema.names, schema.columns, tuple(tuple(slot) for slot in options))
+
+
+def _spellings(schema: OutputSchema) -> list[list[str]]:
+    """How each output may be called: its name, its column, and both with and without a prefix."""
+    found = []
+    for name, column in zip(schema.names, schema.columns, strict=True):
+        bare = [n.removeprefix(prefix) for n in (name, column) for prefix in PREFIXES.values()]
+        found.append([name, column, *bare, *(prefix + name for prefix in PREFIXES.values())])
+    return found
+
+
+@final
+class Lookup:
+    """The variables of a problem by name: outputs first, then hidden ones."""
+
+    def __init__(self, rules: RuleSet, schema: OutputSchema, features: Sequence[str] | None) -> None:
+        self.rules, self.schema, self._features = rules, schema, features
+        ranking = schema.kind == "rankings"
+        self._place: dict[str, int] = {}
+        for spelling in zip(*_spellings(schema), strict=True):
+            for place, name in enumerate(spelling):
+                self._place.setdefault(name, place)
+        self._hidden: list[Variable] = []
+        for variable in rules.variables:
+            if variable.name.text not in self._place:
+                if ranking:
+                    raise self._unknown(variable.name, "item to rank", schema.names)
+                self._place[variable.name.text] = len(schema.names) + len(self._hidden)
+                self._hidden.append(variable)
+        self.names = [*schema.names, *(variable.name.text for variable in self._hidden)]
+        shown = schema.options if schema.kind == "configurations" else (_BINARY,) * len(schema.names)
+        self._options = [*shown, *(tuple(o.text for o in v.options) or _BINARY for v in self._hidden)]
+        items = len(schema.names)
+        self.sizes = (items,) * items if ranking else tuple(len(options) for options in self._options)
+
+    # ---- variables and options ---------------------------------------------------------------------------------------
+
+    def variable(self, name: Name) -> int:
+        """The number of an item or slot."""
+        if self.schema.kind == "rankings":
+            raise self._unsuited(name, "items that are chosen, or slots")
+        if name.text not in self._place:
+            raise self._unknown(name, "item" if self.schema.kind == "subsets" else "slot", self._known_names())
+        return self._place[name.text]
+
+    def options_of(self, variable: int) -> Sequence[str]:
+        """The names of a variable's options."""
+        return self._options[variable]
+
+    def option(self, name: Name, option: Name) -> int:
+        """The number of an option of a variable."""
+        variable = self.variable(name)
+        known = self._options[variable]
+        if option.text not in known:
+            raise self._unknown(option, f"option of {name.text}", known)
+        return known.index(option.text)
+
+    def chosen(self, name: Name, options: Sequence[Name]) -> Takes:
+        """An item in the set, or a slot with one of the options."""
+        variable = self.variable(name)
+        if options:
+            return Takes(variable, frozenset(self.option(name, option) for option in options))
+        known = tuple(self._options[variable])
+        yes = [place for place, option in enumerate(known) if option in _TRUE]
+        if len(known) > 2 or len(yes) != 1:
+            raise RuleError(
+                "{source}, line {line}, column {column}: {name!r} is a slot, so expected one of its options ({known}); "
+                "write it as in: {name} = {example}",
+                source=self.rules.source,
+                line=name.line,
+                column=name.column,
+                name=name.text,
+                known=_some(known),
+                example=_quoted(next(iter(known), "A")),
+            )
+        return Takes(variable, frozenset(yes))
+
+    def members(self) -> tuple[Bound, ...]:
+        """All items, for the size of the set."""
+        if self.schema.kind != "subsets":
+            raise RuleError(
+                "{source}: a rule about size needs a set of items, found {found}; count the slots you mean: "
+                "at most 2 of {{A = a, B = b}}.",
+                source=self.rules.source,
+                found=self.schema.kind,
+            )
+        count = len(self.schema.names)
+        shown = [place for place, variable in enumerate(self._hidden, count) if not variable.hidden]
+        return tuple(Takes(variable, frozenset((1,))) for variable in [*range(count), *shown])
+
+    def declared_options(self) -> list[Bound]:
+        """A slot whose options are declared has one of those, whatever else the data may hold."""
+        found: list[Bound] = []
+        for variable in self.rules.variables:
+            place = self._place[variable.name.text]
+            if self.schema.kind == "rankings" or not variable.options or place >= len(self.schema.names):
+                continue
+            allowed = {option.text for option in variable.options}
+            kept = frozenset(i for i, option in enumerate(self._options[place]) if option in allowed)
+            if len(kept) < self.sizes[place]:
+                found.append(Takes(place, kept))
+        return found
+
+    def attribute(self, name: Name) -> dict[int, list[Decimal]]:
+        """The value of every option of every variable that has one."""
+        if self.schema.kind == "rankings":
+            raise self._unsuited(name, "items that are chosen, or slots")
+        for attribute in self.rules.attributes:
+            if attribute.name == name:
+                break
+        else:
+            raise self._unknown(name, "attribute", [a.name.text for a in self.rules.attributes])
+        found: dict[int, list[Decimal]] = {}
+        for owner, option, value in attribute.values:
+            variable = self.variable(owner)
+            row = found.setdefault(variable, [Decimal(0)] * self.sizes[variable])
+            if option is not None:
+                row[self.option(owner, option)] = value
+            else:
+                for taken in self.chosen(owner, ()).options:
+                    row[taken] = value
+        return found
+
+    # ---- rankings ----------------------------------------------------------------------------------------------------
+
+    def ranked(self, name: Name) -> int:
+        """The number of an item that is ranked."""
+        if self.schema.kind != "rankings":
+            raise self._unsuited(name, "a ranking")
+        if name.text not in self._place:
+            raise self._unknown(name, "item to rank", self._known_names())
+        return self._place[name.text]
+
+    def placed(self, name: Name, low: int, high: int) -> Bound:
+        """An item in one of some places."""
+        item, count = self.ranked(name), len(self.schema.names)
+        first, last = (place - 1 if place > 0 else count + place for place in (low, high))
+        if not 0 <= first <= last < count:
+            raise RuleError(
+                "{source}, line {line}, column {column}: expected places from 1 to {count} for {name!r}, found {low} "
+                "to {high}; correct them.",
+                source=self.rules.source,
+                line=name.line,
+                column=name.column,
+                count=count,
+                name=name.text,
+                low=low,
+                high=high,
+            )
+        return Some(tuple(Takes(place, frozenset((item,))) for place in range(first, last + 1)))
+
+    # ---- conditions --------------------------------------------------------------------------------------------------
+
+    def check_condition(self, condition: Condition) -> None:
+        """Every feature that a condition names is a column."""
+        match condition:
+            case Test(name, _, _):
+                if self._features is not None and feature_column(name.text, self._features) is None:
+                    raise self._unknown(name, "feature", [f.removeprefix(FEATURE_PREFIX) for f in self._features])
+            case Not(part):
+                self.check_condition(cast(Condition, part))
+            case And(parts) | Or(parts):
+                for part in parts:
+                    self.check_condition(cast(Condition, part))
+
+    # ---- sentences ---------------------------------------------------------------------------------------------------
+
+    def _known_names(self) -> list[str]:
+        return [name for name in self.names if not name.startswith("#")]
+
+    def _unknown(self, name: Name, what: str, known: Sequence[str]) -> RuleError:
+        near = difflib.get_close_matches(name.text, known, n=1, cutoff=0.0)
+        if not near:
+            return RuleError(
+                "{source}, line {line}, column {column}: {name!r} is not a known {what}; there is none. Declare it, or "
+                "take the rule out.",
+                source=self.rules.source,
+                line=name.line,
+                column=name.column,
+                name=name.text,
+                what=what,
+            )
+        return RuleError(
+            "{source}, line {line}, column {column}: {name!r} is not a known {what}; the nearest is {near!r}. Correct "
+            "the name, or declare it.",
+            source=self.rules.source,
+            line=name.line,
+            column=name.column,
+            name=name.text,
+            what=what,
+            near=near[0],
+        )
+
+    def _unsuited(self, name: Name, needs: str) -> RuleError:
+        return RuleError(
+            "{source}, line {line}, column {column}: the rule about {name!r} needs {needs}, found {found}; take it "
+            "out.",
+            source=self.rules.source,
+            line=name.line,
+            column=name.column,
+            name=name.text,
+            needs=needs,
+            found=self.schema.kind,
+        )
+
+
+def feature_column(name: str, features: Iterable[str]) -> str | None:
+    """The feature column that a condition means; its prefix may be left out.
+
+    >>> feature_column("load", ["x_region", "x_load"])
+    'x_load'
+    """
+    known = list(features)
+    return name if name in known else FEATURE_PREFIX + name if FEATURE_PREFIX + name in known else None
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
+
+
+def _quoted(name: str) -> str:
+    return name if name.isidentifier() else f'"{name}"'
