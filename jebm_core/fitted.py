@@ -4,7 +4,6 @@ Everything a person asks of p(y|x) for rows of a table is a method here. Work is
 does not grow with the table.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, final
@@ -12,8 +11,6 @@ from typing import NamedTuple, final
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64, Integer
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from jebm_core import decoding
@@ -21,6 +18,7 @@ from jebm_core.classifiers import ClassifierMarginals
 from jebm_core.distributions import sample_categorical
 from jebm_core.draws import WeightedDraws, draw_weighted
 from jebm_core.errors import ModelFolderError, SpecError
+from jebm_core.folder import damaged, read_model_folder, write_model_folder
 from jebm_core.model import AnchoredBase, Context, JointModel
 from jebm_core.proposals import (
     AnchoredProposal,
@@ -31,7 +29,7 @@ from jebm_core.proposals import (
     TiltProposal,
 )
 from jebm_core.recipes import build_model, describe_space, independent_architecture
-from jebm_core.record import FORMAT, ModelRecord
+from jebm_core.record import ModelRecord
 from jebm_core.rules.compiled import compile_rules
 from jebm_core.rules.conditions import condition_flags
 from jebm_core.rules.parser import parse_rules
@@ -64,6 +62,7 @@ class FittedModel:
         seen: distinct combinations of all rows given to the fit, most frequent first, and how often each occurred
             in ``seen_counts``.
         independent: the same network without interactions, trained alike; None where that is the model itself.
+        classifier, generator: what predicts the reference, where a classifier or another model does.
     """
 
     def __init__(
@@ -75,11 +74,12 @@ class FittedModel:
         seen_counts: Int64[Tensor, " combination"],
         independent: JointModel | None,
         classifier: ClassifierMarginals | None = None,
+        generator: "FittedModel | None" = None,
     ) -> None:
         self.model = model.eval().requires_grad_(False)
         self.record, self.seen, self.seen_counts = record, seen, seen_counts
         self.independent = None if independent is None else independent.eval().requires_grad_(False)
-        self.classifier = classifier
+        self.classifier, self.generator = classifier, generator
         self.space: OutputSpace = model.space
         self._seen_keys = self.space.key(seen).sort().values
         self._seen_features = distance_features(self.space, seen)
@@ -91,20 +91,47 @@ class FittedModel:
 
     def context(self, table: Table) -> Context:
         """The contexts of every row of a table."""
-        x = self.record.encoder.transform(table)
-        if isinstance(self.space, Ruled):
-            problem = self.space.rules.problem
-            flags = condition_flags(problem.conditions, table.frame, source=problem.rules.source)
-            return self.context_of(x, flags)
-        return self.context_of(x)
+        inputs = None if self.generator is None else self.generator.natural_parameters(self.generator.context(table))
+        return self.context_of(self.record.encoder.transform(table), self._flags(table), inputs)
 
-    def context_of(self, x: np.ndarray, flags: np.ndarray | None = None) -> Context:
-        """The contexts of encoded features [row, feature]; ``flags`` are the conditions of the rules, if there are
-        any."""
-        inputs = np.zeros((len(x), 0), dtype=np.float32) if self.classifier is None else self.classifier.predict(x)
-        if flags is not None:
-            inputs = np.concatenate([inputs, flags.astype(np.float32)], axis=1)
-        return Context(torch.from_numpy(x), torch.from_numpy(inputs)).to(self.device)
+    def context_of(self, x: np.ndarray, flags: np.ndarray | None = None, inputs: Tensor | None = None) -> Context:
+        """The contexts of encoded features [row, feature].
+
+        Args:
+            flags: whether the conditions of the rules hold, [row, condition].
+            inputs: what another model makes of the rows, where one is the reference.
+        """
+        if inputs is None:
+            empty = np.zeros((len(x), 0), dtype=np.float32)
+            inputs = torch.from_numpy(empty if self.classifier is None else self.classifier.predict(x))
+        conditions = torch.zeros(len(x), 0) if flags is None else torch.from_numpy(flags.astype(np.float32))
+        return Context(torch.from_numpy(x), torch.cat([inputs.cpu(), conditions], 1)).to(self.device)
+
+    def _flags(self, table: Table) -> np.ndarray | None:
+        if not isinstance(self.space, Ruled):
+            return None
+        problem = self.space.rules.problem
+        return condition_flags(problem.conditions, table.frame, source=problem.rules.source)
+
+    @torch.no_grad()
+    def natural_parameters(self, context: Context) -> Float[Tensor, "row statistic"]:
+        """η(x) of the member of the linear family that stands nearest to p(·|x): its mean-field tilt. What this model
+        says as a reference for another one.
+
+        Raises:
+            SpecError: the reference is a table of combinations, which is no such family.
+        """
+        parts = []
+        for _, part in self.chunks(context):
+            tilted = self.model.unnormalised(part).mean_field.tilted
+            if not tilted.is_family():
+                raise SpecError(
+                    "Expected a model whose reference is uniform, marginals or a classifier as a generator, found one "
+                    "with {found}; fit it with another reference.",
+                    found=self.record.architecture.reference,
+                )
+            parts.append(tilted.eta)  # pyright: ignore[reportAttributeAccessIssue] # every family has it
+        return torch.cat(parts)
 
     def chunks(self, context: Context, size: int = CHUNK) -> Iterator[tuple[slice, Context]]:
         """The contexts in pieces."""
@@ -282,20 +309,17 @@ class FittedModel:
             )
 
     def save(self, folder: Path | str) -> None:
-        """Write ``model.safetensors``, ``model.json`` and, with a classifier as reference, ``reference.skops``."""
+        """Write ``model.safetensors`` and ``model.json``; with a classifier as reference ``reference.skops``, with
+        another model as reference its folder ``generator``."""
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         tensors = {f"model.{name}": t for name, t in self.model.state_dict().items()}
         if self.independent is not None:
             tensors |= {f"independent.{name}": t for name, t in self.independent.state_dict().items()}
-        tensors |= {"seen": self.seen, "seen_counts": self.seen_counts}
-        save_file(
-            {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, folder / "model.safetensors"
-        )
+        write_model_folder(folder, self.record, tensors | {"seen": self.seen, "seen_counts": self.seen_counts})
         if self.classifier is not None:
             self.classifier.save(folder / "reference.skops")
-        text = json.dumps(self.record.to_json(), ensure_ascii=False, indent=1, allow_nan=False)
-        (folder / "model.json").write_text(text, encoding="utf-8")
+        if self.generator is not None:
+            self.generator.save(folder / "generator")
 
 
 def load(folder: Path | str, *, device: torch.device | str = "cpu") -> FittedModel:
@@ -305,48 +329,25 @@ def load(folder: Path | str, *, device: torch.device | str = "cpu") -> FittedMod
         ModelFolderError: the folder is missing, incomplete, damaged, or of another format.
     """
     folder = Path(folder)
-    try:
-        text = (folder / "model.json").read_text(encoding="utf-8")
-        tensors = load_file(folder / "model.safetensors", device=str(device))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise ModelFolderError(
-            "{folder}: expected a model folder with model.json and model.safetensors, found no {missing}; "
-            "give the folder that was written by --out.",
-            folder=folder,
-            missing="model.safetensors" if (folder / "model.json").is_file() else "model.json",
-        ) from error
-    except (UnicodeDecodeError, SafetensorError) as error:
-        raise _damaged(folder, error) from error
-    try:
-        content = json.loads(text)
-        found = content.get("format")
-        record = ModelRecord.from_json(content) if found == FORMAT else None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _damaged(folder, error) from error
-    if record is None:
-        raise ModelFolderError(
-            "{folder}: expected a model of format {expected}, found {found}; fit it again with this version.",
-            folder=folder,
-            expected=FORMAT,
-            found=found,
-        )
-    schema, rules = record.schema, None
+    record, tensors = read_model_folder(folder, str(device))
+    schema, shape, rules = record.schema, record.architecture, None
     if record.rules is not None:
         rules = compile_rules(bind(parse_rules(record.rules, "model.json"), schema, features=record.features))
     space = describe_space(schema.kind, schema.names, schema.options, rules)
+    independent, classifier, generator = None, None, None
     try:
-        model = build_model(space, record.architecture)
+        model = build_model(space, shape)
         model.load_state_dict(_under(tensors, "model."))
-        independent = None
         if _under(tensors, "independent."):
-            independent = build_model(space, independent_architecture(record.architecture))
+            independent = build_model(space, independent_architecture(shape))
             independent.load_state_dict(_under(tensors, "independent."))
             independent.to(device)
         seen, seen_counts = tensors["seen"], tensors["seen_counts"]
     except (RuntimeError, KeyError) as error:  # numbers that don't fit the description
-        raise _damaged(folder, error) from error
-    classifier = None
-    if record.architecture.reference == "predicted":
+        raise damaged(folder, error) from error
+    if shape.reference == "model":
+        generator = load(folder / "generator", device=device)
+    elif shape.reference == "predicted":
         if not (folder / "reference.skops").exists():
             raise ModelFolderError(
                 "{folder}: expected reference.skops, the classifier that this model's reference needs, found none; "
@@ -355,17 +356,15 @@ def load(folder: Path | str, *, device: torch.device | str = "cpu") -> FittedMod
             )
         classifier = ClassifierMarginals.load(space, folder / "reference.skops")
     return FittedModel(
-        model.to(device), record, seen=seen, seen_counts=seen_counts, independent=independent, classifier=classifier
+        model.to(device),
+        record,
+        seen=seen,
+        seen_counts=seen_counts,
+        independent=independent,
+        classifier=classifier,
+        generator=generator,
     )
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _damaged(folder: Path, error: Exception) -> ModelFolderError:
-    return ModelFolderError(
-        "{folder}: expected a readable model, found a damaged file ({detail}); copy the folder again or fit again.",
-        folder=folder,
-        detail=str(error).splitlines()[0] if str(error) else type(error).__name__,
-    )

@@ -41,7 +41,7 @@ from jebm_core.rules.language import RuleSet
 from jebm_core.rules.printer import to_text
 from jebm_core.settings import FitSettings
 from jebm_core.steps import Plan, Rows
-from jebm_core.tables import Examples, FeatureEncoder, Note
+from jebm_core.tables import Examples, FeatureEncoder, Note, Table
 from jebm_core.training import EpochInfo, StopReason, Trainer
 
 CHECKPOINT_SECONDS = 10.0
@@ -95,6 +95,8 @@ def fit(
     checkpoint: Path | None = None,
     classifier: Any = None,
     rules: RuleSet | None = None,
+    candidates: Table | None = None,
+    generator: FittedModel | None = None,
 ) -> Fit:
     """Fit p(y|x) = q(y|x) (f*)′(g(x,y) − τ(x)) to examples.
 
@@ -102,13 +104,17 @@ def fit(
         checkpoint: a folder; a run that was stopped goes on from there with the numbers of an unbroken run.
         classifier: an unfitted scikit-learn classifier whose out-of-fold marginals become the reference.
         rules: what makes a combination valid; nothing else has any probability.
+        candidates: for the reference ``table``: combinations, simulated ones for instance, in the same columns.
+        generator: for the reference ``model``: another model of the same outputs.
 
     Raises:
         UserError: too few rows, settings that don't fit the data, or rules that can't be met.
         TrainingStopped: no usable model came out; the message is the reason.
         Cancelled: ``should_stop`` said so; the checkpoint is left.
     """
-    return _Run(examples, settings, on_progress, should_stop, checkpoint, classifier, rules).run()
+    run = _Run(examples, settings, on_progress, should_stop, checkpoint)
+    run.estimator, run.rules, run.candidates, run.generator = classifier, rules, candidates, generator
+    return run.run()
 
 
 @final
@@ -122,15 +128,16 @@ class _Run:
         on_progress: Callable[[Progress], None] | None,
         should_stop: Callable[[], bool] | None,
         checkpoint: Path | None,
-        classifier: Any,
-        rules: RuleSet | None,
     ) -> None:
-        self.examples, self.settings, self.rules = examples, settings, rules
+        self.examples, self.settings = examples, settings
         self.on_progress, self.should_stop, self.checkpoint = on_progress, should_stop, checkpoint
         self.started = time.monotonic()
         self.history: list[Progress] = []
         self.notes: list[Note] = []
-        self.estimator = classifier
+        self.estimator: Any = None
+        self.rules: RuleSet | None = None
+        self.candidates: Table | None = None
+        self.generator: FittedModel | None = None
         self.classifier: ClassifierMarginals | None = None
         self.device = device_named(settings.device)
         self.nll_independent: float | None = None
@@ -150,9 +157,18 @@ class _Run:
 
     def run(self) -> Fit:
         self.report(Progress("reference"))
-        prepared = prepare(self.examples, self.settings, self.device, self.estimator, self.rules)
+        prepared = prepare(
+            self.examples,
+            self.settings,
+            self.device,
+            self.estimator,
+            rules=self.rules,
+            candidates=self.candidates,
+            generator=self.generator,
+        )
         self.notes.extend([*prepared.notes, *prepared.encoder.notes])
         self.space, self.classifier, self.schema = prepared.space, prepared.classifier, prepared.schema
+        self.table = prepared.table
         self.stop_if_asked()
         torch_state = torch.get_rng_state()
         try:
@@ -162,7 +178,7 @@ class _Run:
 
     def stages(self, train: Rows, valid: Rows, encoder: FeatureEncoder) -> Fit:
         settings = self.settings
-        shape = choose_architecture(self.space, train, settings)
+        shape = choose_architecture(self.space, train, settings, self.table)
         if self.classifier is not None:
             shape = dataclasses.replace(shape, reference="predicted")
         plan = choose_plan(train, settings)
@@ -172,7 +188,7 @@ class _Run:
             independent = self.train_independent(shape, train, valid, plan)
 
         torch.manual_seed(settings.seed)
-        model = build_model(self.space, shape, train.y).to(self.device)
+        model = build_model(self.space, shape, train.y, self.table).to(self.device)
         if self.device.type == "cuda" and torch.cuda.is_bf16_supported():
             model.affinity.trunk.precision = torch.bfloat16
         model.fit_feature_scale(train.context)
@@ -211,6 +227,7 @@ class _Run:
             seen_counts=counts[order],
             independent=independent,
             classifier=self.classifier,
+            generator=self.generator,
         )
         if not reason.is_healthy:
             self.notes.append(Note(reason.value, {}))
@@ -219,7 +236,7 @@ class _Run:
     def train_independent(self, shape: Any, train: Rows, valid: Rows, plan: Plan) -> JointModel:
         """The baseline: exact maximum likelihood of independent items, by the same loop."""
         torch.manual_seed(self.settings.seed)
-        model = build_model(self.space, independent_architecture(shape), train.y).to(self.device)
+        model = build_model(self.space, independent_architecture(shape), train.y, self.table).to(self.device)
         plan = dataclasses.replace(plan, seconds=0.2 * plan.seconds)
         trainer = Trainer(model, train, valid, [TiltProposal()], plan, seed=self.settings.seed, clock=self.clock)
 
@@ -308,7 +325,9 @@ class _Run:
     def fingerprint(self) -> str:
         """Identifies data and settings for checkpoints."""
         digest = hashlib.sha256(self.examples.outputs.values.tobytes())
-        said = (version("jebm"), self.examples.table.sha256, self.examples.roles, self.settings, self.rules)
+        more = None if self.candidates is None else self.candidates.sha256
+        more = (more, None if self.generator is None else self.generator.record.to_json())
+        said = (version("jebm"), self.examples.table.sha256, self.examples.roles, self.settings, self.rules, more)
         digest.update(repr(said).encode())
         return digest.hexdigest()
 

@@ -3,30 +3,50 @@ training part alone."""
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
 
 from jebm_core.classifiers import ClassifierMarginals, named_classifier
-from jebm_core.errors import SpecError
+from jebm_core.errors import RuleError, SpecError
 from jebm_core.model import Context
 from jebm_core.recipes import describe_space
-from jebm_core.rules.compiled import compile_rules
+from jebm_core.record import ModelRecord
+from jebm_core.rules.compiled import CompiledRules, compile_rules
 from jebm_core.rules.data import flags_of_table, keep_valid
+from jebm_core.rules.explain import codes_of
 from jebm_core.rules.language import RuleSet
 from jebm_core.rules.problem import bind
 from jebm_core.settings import FitSettings
 from jebm_core.spaces import OutputSpace
 from jebm_core.steps import Rows
-from jebm_core.tables import Examples, FeatureEncoder, Note, OutputSchema, require_fit_size
+from jebm_core.tables import Examples, FeatureEncoder, Note, OutputSchema, Table, read_examples, require_fit_size
 
 MIN_HELD_OUT = 8
 
 
+@runtime_checkable
+class Generator(Protocol):
+    """A fitted model as the reference of another: what of it is needed here."""
+
+    record: ModelRecord
+
+    def context(self, table: Table) -> Context:
+        """The contexts of every row of a table."""
+        ...
+
+    def natural_parameters(self, context: Context) -> Float[Tensor, "row statistic"]:
+        """η(x) of the nearest member of the linear family."""
+        ...
+
+
 @dataclass(frozen=True)
 class Prepared:
-    """Rows ready for training; ``schema`` has the options that only the rules name, too."""
+    """Rows ready for training; ``schema`` has the options that only the rules name, too, and ``table`` are candidates
+    for the reference."""
 
     space: OutputSpace
     train: Rows
@@ -35,6 +55,7 @@ class Prepared:
     classifier: ClassifierMarginals | None
     schema: OutputSchema
     notes: tuple[Note, ...]
+    table: Int64[Tensor, "candidate item"] | None = None
 
 
 def prepare(
@@ -43,12 +64,16 @@ def prepare(
     device: torch.device,
     classifier: Any = None,
     rules: RuleSet | None = None,
+    candidates: Table | None = None,
+    generator: "Generator | None" = None,
 ) -> Prepared:
     """Split, encode and move to the device.
 
     Args:
         classifier: an unfitted scikit-learn classifier as reference; ``settings.reference`` may name one instead.
         rules: what makes a combination valid; rows that break them are left out, counted in a note.
+        candidates: combinations for the reference ``table``, in the columns of the examples.
+        generator: the fitted model of the reference ``model``, for the same outputs.
 
     Raises:
         UserError: fewer than 20 rows, features that can't be used, columns of another kind than the settings say, or
@@ -80,6 +105,18 @@ def prepare(
     x = encoder.transform(table)
     inputs = np.zeros((count, 0), dtype=np.float32)
     marginals = None
+    if (settings.reference == "model") != (generator is not None):
+        raise SpecError(
+            "Reference model: expected a fitted model and that reference together, found only one of them; give both "
+            "(--reference model --generator MODEL)."
+        )
+    if generator is not None:
+        _require_same_outputs(generator, outputs.schema)
+        inputs = generator.natural_parameters(generator.context(table)).cpu().numpy()
+    points = None
+    if candidates is not None:
+        points, more = _candidate_points(candidates, examples, outputs.schema, compiled)
+        notes = (*notes, *more)
     if settings.reference in ("logistic", "forest"):
         classifier = named_classifier(settings.reference, seed=settings.seed)
     if classifier is not None:
@@ -92,4 +129,37 @@ def prepare(
         inputs = np.concatenate([inputs, flags_of_table(compiled, examples).astype(np.float32)], axis=1)
     rows = Rows(Context(torch.from_numpy(x), torch.from_numpy(inputs)), torch.from_numpy(outputs.values)).to(device)
     parts = [rows.rows(torch.from_numpy(index).to(device)) for index in (train, valid)]
-    return Prepared(space, parts[0], parts[1], encoder, marginals, outputs.schema, notes)
+    return Prepared(space, parts[0], parts[1], encoder, marginals, outputs.schema, notes, points)
+
+
+def _candidate_points(
+    table: Table, examples: Examples, schema: OutputSchema, compiled: CompiledRules | None
+) -> tuple[Int64[Tensor, "candidate item"], tuple[Note, ...]]:
+    """The candidates of a table as outputs; those that break the rules are left out and counted."""
+    read = read_examples(table, dataclasses.replace(examples.roles, features=()), like=schema)
+    notes = tuple(note for note in read.notes if note.template.startswith("{count} rows with"))
+    if compiled is not None:
+        valid = compiled.diagram.contains(codes_of(compiled.problem, read.outputs.values))
+        if not valid.any():
+            raise RuleError(
+                "{source}: none of the {count} candidates of {file} obeys the rules; correct one or the other.",
+                source=compiled.problem.rules.source,
+                count=len(valid),
+                file=table.name,
+            )
+        if not valid.all():
+            said = {"count": int((~valid).sum()), "file": table.name}
+            notes = (*notes, Note("{count} candidates of {file} break the rules and were left out.", said))
+        read = read.part(valid)
+    return torch.from_numpy(read.outputs.values), notes
+
+
+def _require_same_outputs(generator: "Generator", schema: OutputSchema) -> None:
+    known = generator.record.schema
+    if known != schema:
+        raise SpecError(
+            "Reference model: expected a model of the same outputs and options ({expected}), found one of others "
+            "({found}); fit it to the same columns.",
+            expected=", ".join(schema.columns[:5]),
+            found=", ".join(known.columns[:5]),
+        )

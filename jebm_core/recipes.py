@@ -49,6 +49,11 @@ from jebm_core.steps import Plan, Rows
 
 QUADRATIC = ("pairwise", "pairwise-constant", "lowrank", "lowrank-constant")
 """Affinities whose interactions are pairs."""
+POINTS = ("candidates", "edits", "table")
+"""References that are a table of combinations, smoothed by the uniform distribution."""
+SMOOTHING = 0.05
+EDITS = 0.3
+"""Share of its weight that an observed combination gives to those one change away."""
 MAX_ANCHORS = 256
 """Observed combinations that are listed in the base and the proposal; the most frequent ones where there are more."""
 MAX_FULL_STATISTICS = 48
@@ -93,8 +98,13 @@ def anchors_of(y: Int64[Tensor, "row item"], *, most: int = MAX_ANCHORS) -> Int6
     return points[counts.argsort(descending=True, stable=True)[:most]]
 
 
-def choose_architecture(space: OutputSpace, train: Rows, settings: FitSettings) -> Architecture:
+def choose_architecture(
+    space: OutputSpace, train: Rows, settings: FitSettings, table: Int64[Tensor, "candidate item"] | None = None
+) -> Architecture:
     """Decide every ``auto`` that shapes the model.
+
+    Args:
+        table: the candidates of the reference ``table``.
 
     Raises:
         SpecError: settings that don't fit the space or each other, with what to choose instead.
@@ -108,7 +118,7 @@ def choose_architecture(space: OutputSpace, train: Rows, settings: FitSettings) 
     base = _choose_base(space, affinity, reference, settings)
     anchors = len(anchors_of(train.y)) if base == "anchored" else 0
     correction = settings.log_partition if settings.log_partition in ("constant", "linear", "residual") else "mlp"
-    candidates = len(torch.unique(train.y, dim=0)) if reference == "candidates" else 0
+    candidates = len(_point_reference(space, reference, train.y, table).points) if reference in POINTS else 0
     features = train.context.x.shape[1]
     hidden = (256, 256) if features else ()
     correction = correction if features else "constant"  # without features there is one τ, a number
@@ -146,41 +156,58 @@ def _choose_base(space: OutputSpace, affinity: str, reference: str, settings: Fi
         return "zero"  # the published method, as published
     if not space.exact_linear:
         return "positions" if reference == "uniform" else "zero"
-    if affinity not in QUADRATIC or reference == "candidates":
+    if affinity not in QUADRATIC or reference in POINTS:
         return "tilt"
     return "anchored"
 
 
 def make_reference(
-    space: OutputSpace, kind: str, y: Int64[Tensor, "row item"] | None, *, candidates: int = 0
+    space: OutputSpace,
+    kind: str,
+    y: Int64[Tensor, "row item"] | None,
+    *,
+    candidates: int = 0,
+    table: Int64[Tensor, "candidate item"] | None = None,
 ) -> Reference:
     """The reference of an architecture; without ``y`` its tensors are placeholders for a state dict. Rules that weigh
     or depend on x come on top."""
-    inner = _unweighted(space, kind, y, candidates)
+    inner = _unweighted(space, kind, y, candidates, table)
     return RuledReference(inner) if isinstance(space, Ruled) and space.rules.weighted is not None else inner
 
 
-def _unweighted(space: OutputSpace, kind: str, y: Int64[Tensor, "row item"] | None, candidates: int) -> Reference:
+def _unweighted(space: OutputSpace, kind: str, y: Tensor | None, candidates: int, table: Tensor | None) -> Reference:
+    if kind in POINTS:
+        if y is not None:
+            return _point_reference(space, kind, y, table)
+        points = torch.zeros(candidates, space.num_items, dtype=torch.int64)
+        return CandidateReference(space, points, torch.ones(candidates), smoothing=SMOOTHING)
     match kind:
         case "uniform":
             return UniformReference(space)
         case "marginals":
             return MarginalReference(space) if y is None else MarginalReference.fit(space, y)
-        case "candidates":
-            if y is not None:
-                return CandidateReference.fit(space, y)
-            return CandidateReference(
-                space,
-                torch.zeros(candidates, space.num_items, dtype=torch.int64),
-                torch.ones(candidates),
-                smoothing=0.05,
-            )
-        case _:
+        case _:  # η(x) comes from a classifier or another model
             return PredictedReference(space)
 
 
-def build_model(space: OutputSpace, shape: Architecture, y: Int64[Tensor, "row item"] | None = None) -> JointModel:
-    """A model with fresh weights; ``y`` are the training outputs that the reference and the anchors are fitted to."""
+def _point_reference(space: OutputSpace, kind: str, y: Tensor, table: Tensor | None) -> CandidateReference:
+    if kind == "table":
+        if table is None:
+            raise SpecError(
+                "Reference table: expected a table of candidates, found none; give one (--candidates FILE)."
+            )
+        return CandidateReference.fit(space, table, smoothing=SMOOTHING)
+    return CandidateReference.fit(space, y, smoothing=SMOOTHING, edits=EDITS if kind == "edits" else 0.0)
+
+
+def build_model(
+    space: OutputSpace,
+    shape: Architecture,
+    y: Int64[Tensor, "row item"] | None = None,
+    table: Int64[Tensor, "candidate item"] | None = None,
+) -> JointModel:
+    """A model with fresh weights; ``y`` are the training outputs that the reference and the anchors are fitted to,
+    ``table`` the candidates of the reference of that name."""
     trunk = Trunk(shape.features, shape.hidden, dropout=shape.dropout)
     width = trunk.width
     interaction: InteractionHead | None = None
@@ -204,7 +231,7 @@ def build_model(space: OutputSpace, shape: Architecture, y: Int64[Tensor, "row i
     base = _build_base(space, shape, y)
     return JointModel(
         space=space,
-        reference=make_reference(space, shape.reference, y, candidates=shape.candidates),
+        reference=make_reference(space, shape.reference, y, candidates=shape.candidates, table=table),
         divergence=divergence_from_name(shape.divergence),
         affinity=Affinity(space, trunk, linear, interaction),
         base=base,

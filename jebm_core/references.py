@@ -21,6 +21,7 @@ from jebm_core.distributions import (
 )
 from jebm_core.errors import SpecError
 from jebm_core.spaces import OutputSpace, Rankings, Ruled
+from jebm_core.spaces.neighbours import one_change_away
 from jebm_core.weighted import WeightedDistribution, WeightedRules, flags_of
 
 
@@ -190,10 +191,25 @@ class CandidateReference(Reference):
         self.register_buffer("log_weights", weights.log())
 
     @classmethod
-    def fit(cls, space: OutputSpace, y: Int64[Tensor, "row item"], *, smoothing: float = 0.05) -> "CandidateReference":
-        """Distinct rows of ``y``, weighted by how often each occurs."""
+    def fit(
+        cls, space: OutputSpace, y: Int64[Tensor, "row item"], *, smoothing: float = 0.05, edits: float = 0.0
+    ) -> "CandidateReference":
+        """Distinct rows of ``y``, weighted by how often each occurs.
+
+        Args:
+            edits: the share of the weight that each row gives to the combinations one change away that the space
+                contains, evenly: more candidates where data are few, and none that break a rule.
+        """
         points, counts = torch.unique(y, dim=0, return_counts=True)
-        return cls(space, points, counts / counts.sum(), smoothing=smoothing)
+        weights = counts / counts.sum()
+        if edits:
+            near, origin = one_change_away(space, points)
+            each = torch.bincount(origin, minlength=len(points))
+            given = edits * weights[origin] / each[origin]
+            kept = torch.where(each > 0, 1 - edits, 1.0) * weights  # a row that nothing valid is next to keeps its own
+            points, place = torch.unique(torch.cat([points, near]), dim=0, return_inverse=True)
+            weights = torch.zeros(len(points), device=y.device).index_add(0, place, torch.cat([kept, given]))
+        return cls(space, points, weights, smoothing=smoothing)
 
     def forward(self, inputs: Float[Tensor, "batch width"]) -> MixtureDistribution:
         batch = inputs.shape[0]

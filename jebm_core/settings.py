@@ -21,7 +21,7 @@ AFFINITIES = (
     "preference",
 )
 PROPOSALS = ("auto", "reference", "tilt", "meanfield", "anchored", "plackett-luce", "listing")
-REFERENCES = ("auto", "uniform", "marginals", "candidates", "logistic", "forest")
+REFERENCES = ("auto", "uniform", "marginals", "candidates", "edits", "table", "model", "logistic", "forest")
 LOG_PARTITIONS = ("auto", "corrected", "constant", "linear", "mlp", "residual")
 SPACES = ("auto", "subsets", "configurations", "rankings")
 DEVICES = ("auto", "cpu", "cuda")
@@ -41,7 +41,10 @@ class FitSettings:
             combinations plus draws, else the mean-field tilt; stronger ones take over when a guard fails.
         divergence: ``kl``, ``chi2`` (sparsemax), ``tsallis:α``, ``jensen-shannon``, ``hellinger``, ``reverse-kl``
             or ``jeffreys``.
-        reference: q. ``auto``: independent marginals of the data.
+        reference: q. ``auto``: independent marginals of the data (uniform where rules carry weights). ``candidates``:
+            observed combinations, smoothed; ``edits``: these and what is one valid change away; ``table``: a table of
+            candidates, simulated ones for instance; ``model``: another fitted model; ``logistic`` and ``forest``:
+            cross-fitted classifiers. The rules of a fit hold for every one of them.
         log_partition: ``corrected`` is a closed-form base plus a network; the others are networks alone.
         seed: of everything random.
         device: ``auto`` takes a GPU where there is one.

@@ -30,7 +30,7 @@ from jebm_core.recipes import Architecture, build_model
 from jebm_core.refinement import _objective, _targets, mixed_contexts
 from jebm_core.spaces import OutputSpace
 from jebm_core.steps import Plan, Rows, make_optimizer, training_step
-from tests.contract.cases import configurations, distinct_outputs, rankings, some_outputs, subsets
+from tests.contract.cases import RULED, WEIGHING, configurations, distinct_outputs, rankings, some_outputs, subsets
 
 ROWS = 6
 MOVES = ("_to_copy", "copy_")
@@ -67,6 +67,8 @@ SPACES: dict[str, OutputSpace] = {
     "subsets": subsets(4),
     "configurations": configurations(3, 1, 2),
     "rankings": rankings(3),
+    "ruled": RULED["ruled configurations"],
+    "weighing": WEIGHING["subsets"],
 }
 CHOICES = ("pairwise", "pairwise-constant", "lowrank", "lowrank-constant", "set", "unary")
 ORDERS = ("unary", "permutahedron", "birkhoff", "preference")
@@ -114,8 +116,11 @@ def test_training_steps_run_with_every_affinity_and_proposal(space: str, affinit
         assert all(weight.grad is not None for weight in model.affinity.linear.parameters())
 
 
-@pytest.mark.parametrize("reference", REFERENCES)
-@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize(
+    ("space", "reference"),
+    # rules that weigh go with an exponential family only
+    [(space, r) for space in SPACES for r in REFERENCES if (space, r) != ("weighing", "candidates")],
+)
 def test_training_steps_run_with_every_reference(space: str, reference: str):
     model, rows = make(SPACES[space], reference=reference)
     for proposal in proposals(model, rows).values():
@@ -124,7 +129,7 @@ def test_training_steps_run_with_every_reference(space: str, reference: str):
 
 @pytest.mark.parametrize("base", ["zero", "tilt", "meanfield", "anchored"])
 @pytest.mark.parametrize("affinity", ["pairwise", "lowrank", "unary"])
-@pytest.mark.parametrize("space", ["subsets", "configurations"])
+@pytest.mark.parametrize("space", ["subsets", "configurations", "ruled", "weighing"])
 def test_training_steps_run_with_every_base(space: str, affinity: str, base: str):
     model, rows = make(SPACES[space], affinity, base=base, reference="marginals")
     model.fit_feature_scale(rows.context)

@@ -81,8 +81,9 @@ def test_every_reference_and_log_partition_give_a_model_that_trains(
 ):
     rows = rows_of(space)
     settings = FitSettings(reference=reference, log_partition=log_partition)
-    shape = choose_architecture(space, rows, settings)
-    model = build_model(space, shape, rows.y)
+    table = rows.y if reference == "table" else None
+    shape = choose_architecture(space, rows, settings, table)
+    model = build_model(space, shape, rows.y, table)
     assert reference in ("auto", shape.reference)
     rows = with_inputs(rows, model.reference.input_width)
     for proposal in choose_proposals(space, model, rows, settings):

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from jebm_core.errors import SpecError
-from jebm_core.evaluation import candidates, outcome_probability, rank_unseen, score_candidates, unseen
+from jebm_core.evaluation import outcome_probability, rank_unseen, score_candidates, unseen
 from jebm_core.evaluation.unseen import frequency_log_prob, good_turing, seen_mass
 from jebm_core.fitted import FittedModel
 from jebm_core.model import Context
+from jebm_core.spaces.neighbours import one_change_away
 from tests.test_evaluate import examples_of, fitted, listed
 
 KINDS = ["subsets", "configurations", "rankings"]
@@ -128,7 +129,8 @@ def test_large_spaces_are_ranked_by_candidates(monkeypatch: pytest.MonkeyPatch) 
 def test_neighbours_are_one_change_away(kind: str) -> None:
     space = fitted(kind).space
     y = space.listing()[:1]
-    found = candidates.one_change_away(space, y)
+    found, origin = one_change_away(space, y)
+    assert origin.tolist() == [0] * len(found)
     count = {"subsets": 6, "configurations": 2 + 2 + 1, "rankings": 3}[kind]
     assert len(torch.unique(found, dim=0)) == count
     assert bool(space.contains(found).all())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from jebm_core.cli.inputs import require_model_place
+from jebm_core.cli.inputs import open_model, require_model_place
 from jebm_core.cli.options import DeviceOption, JsonOption, SeedOption, TableArgument
 from jebm_core.cli.output import Report, progress, require_writable, show, tell, tell_notes, write_json
 from jebm_core.errors import SpecError
@@ -20,6 +20,7 @@ from jebm_core.settings import AFFINITIES, LOG_PARTITIONS, PROPOSALS, REFERENCES
 
 if TYPE_CHECKING:
     from jebm_core.fitting import Fit, Progress
+    from jebm_core.rules.language import RuleSet
     from jebm_core.tables import Examples, Kind
 
 STAGES = {
@@ -52,6 +53,13 @@ def fit(
     ] = "kl",
     reference: Annotated[str, typer.Option(metavar="NAME", help="Base measure: " + ", ".join(REFERENCES))] = "auto",
     log_partition: Annotated[str, typer.Option(metavar="NAME", help=", ".join(LOG_PARTITIONS))] = "auto",
+    rules: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="What makes a combination valid; nothing else is possible.")
+    ] = None,
+    candidates: Annotated[
+        Path | None, typer.Option(metavar="TABLE", help="Combinations for --reference table, simulated ones say.")
+    ] = None,
+    generator: Annotated[Path | None, typer.Option(metavar="MODEL", help="The model of --reference model.")] = None,
     samples: Annotated[int | None, typer.Option(help="Draws a row in a training step.")] = None,
     validation_fraction: Annotated[float, typer.Option(help="Share of the rows kept aside, 0.05 to 0.5.")] = 0.15,
     seed: SeedOption = 0,
@@ -90,6 +98,11 @@ def fit(
     require_writable(json)
     _require_checkpoint_place(resume)
     begun = time.monotonic()
+    given = None if rules is None else _rules(rules)
+    from jebm_core.tables import read_table
+
+    simulated = None if candidates is None else read_table(candidates)
+    other = None if generator is None else open_model(generator, device)
     examples = _read(table, targets or (), features, settings.space)
     from jebm_core.fitting import fit as fit_examples
 
@@ -100,6 +113,9 @@ def fit(
             on_progress=lambda state: _report(report, state),
             should_stop=should_stop,
             checkpoint=resume,
+            rules=given,
+            candidates=simulated,
+            generator=other,
         )
     _save(result, out)
     if resume is not None:
@@ -122,6 +138,12 @@ def _read(table: Path, targets: Sequence[str], features: Sequence[str] | None, s
     examples = read_examples(read, roles)
     require_fit_size(examples)
     return examples
+
+
+def _rules(file: Path) -> "RuleSet":
+    from jebm_core.rules.files import read_rule_file
+
+    return read_rule_file(file)
 
 
 def _require_checkpoint_place(folder: Path | None) -> None:

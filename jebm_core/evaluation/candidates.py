@@ -13,6 +13,7 @@ from jebm_core.errors import SpecError
 from jebm_core.fitted import FittedModel
 from jebm_core.model import Context
 from jebm_core.spaces import Configurations, OutputSpace, Rankings, Subsets
+from jebm_core.spaces.neighbours import one_change_away
 
 MAX_CONTEXTS = 64
 MAX_CANDIDATES = 2**17
@@ -45,25 +46,8 @@ def likely_candidates(model: FittedModel, context: Context, generator: torch.Gen
     """Draws and one-change neighbours of seen combinations, the most frequent first, each once."""
     space = model.space
     draws = torch.cat([d.y.reshape(-1, space.num_items) for _, d in model.weighted_draws(context, generator=generator)])
-    pool = torch.cat([draws.long(), one_change_away(space, model.seen)])[:MAX_CANDIDATES]
+    pool = torch.cat([draws.long(), one_change_away(space, model.seen, MAX_CANDIDATES)[0]])[:MAX_CANDIDATES]
     return torch.unique(pool, dim=0)
-
-
-def one_change_away(space: OutputSpace, y: Int64[Tensor, "point item"]) -> Int64[Tensor, "neighbour item"]:
-    """Every combination of the space one change away: an item, an option, or two neighbours in a ranking."""
-    found = []
-    if isinstance(space.whole, Rankings):
-        for place in range(space.num_items - 1):
-            found.append(torch.where(y == place, place + 1, torch.where(y == place + 1, place, y)))
-    else:
-        for item, size in enumerate(space.options_per_item()):
-            for step in range(1, size):
-                changed = y.clone()
-                changed[:, item] = (changed[:, item] + step) % size
-                found.append(changed)
-    budget = max(1, MAX_CANDIDATES // len(found))
-    near = torch.cat([part[:budget] for part in found]) if found else y[:0]
-    return near[space.contains(near)]
 
 
 def outcome_place(space: OutputSpace, outcome: tuple[str, str]) -> tuple[int, int]:

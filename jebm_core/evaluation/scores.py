@@ -79,7 +79,8 @@ class Evaluation:
     """What labelled rows say about a model. Log quantities in nats; NaN where a number does not apply (null in JSON).
 
     Attributes:
-        n: rows; n_audited: rows with an audited log-partition. All nll are means over these.
+        n: rows; n_outside: rows besides that the rules of the model call impossible, which no score counts;
+            n_audited: rows with an audited log-partition. All nll are means over these.
         nll: −log p with the audited log-partition; nll_audit is its interval from the audit; nll_learned has τ itself.
         nll_independent: the same network without interactions; nll_reference: −log q; nll_frequency: training shares.
         f1: example-averaged, F1-decoded, 0 where truth and answer are both empty; f1_map of the most probable subset.
@@ -93,6 +94,7 @@ class Evaluation:
     """
 
     n: int
+    n_outside: int
     n_audited: int
     space: str
     items: tuple[str, ...]
@@ -142,7 +144,8 @@ def evaluate(
         bootstrap: resamples of rows behind each interval.
 
     Raises:
-        TableError: the examples were read with other outputs than the model's.
+        TableError: the examples were read with other outputs than the model's, or the model's rules call every row
+            impossible.
 
     Cost: about 1 µs a context and combination where the space is listed; in addition the audit.
     """
@@ -158,6 +161,16 @@ def evaluate(
     space = model.space
     context = model.context(examples.table.part(examples.keep))
     y = torch.from_numpy(examples.outputs.values).to(model.device)
+    possible = model.supports(context, y)
+    if not bool(possible.any()):
+        raise TableError(
+            "{file}: the rules of the model call all {count} rows impossible; judge it on rows that obey its rules.",
+            file=examples.table.name,
+            count=len(y),
+        )
+    outside = int((~possible).sum())
+    if outside:
+        context, y = context.rows(possible), y[possible]
     rows = decode_rows(model, context, y, seed, lambda share: tell(0.6 * share))
     audited = _audited_rows(model, len(y), seed)
     nll, record, learned_audit = _likelihoods(
@@ -185,6 +198,7 @@ def evaluate(
     tell(1.0)
     return Evaluation(
         n=len(y),
+        n_outside=outside,
         n_audited=len(audited),
         space=model.record.schema.kind,
         items=space.items,

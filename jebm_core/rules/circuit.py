@@ -48,21 +48,24 @@ class Circuit:
         diagram: over ``variables`` variables, each in one layer.
         cells: for each layer, the statistic of each option; −1 where an option has none.
         statistics: length of θ.
+
+    Attributes:
+        edge_cells: ``cells``, with ``statistics`` where an option has none.
     """
 
     def __init__(self, diagram: Diagram, cells: Sequence[Sequence[int]], statistics: int) -> None:
         self.diagram, self.statistics = diagram, statistics
-        self._cells = [[cell if cell >= 0 else statistics for cell in layer] for layer in cells]
-        width = max((len(layer) for layer in self._cells), default=0)
+        self.edge_cells = [[cell if cell >= 0 else statistics for cell in layer] for layer in cells]
+        width = max((len(layer) for layer in self.edge_cells), default=0)
         # Every layer as wide as the widest, its first option again where it has fewer: one gather fetches all weights.
-        self._padded = tuple(c for layer in self._cells for c in (*layer, *layer[:1] * (width - len(layer))))
+        self._padded = tuple(c for layer in self.edge_cells for c in (*layer, *layer[:1] * (width - len(layer))))
         self._layers: dict[torch.device, tuple[_Layer, ...]] = {}
 
     def layers(self, device: torch.device) -> tuple[_Layer, ...]:
         """The tables on a device."""
         if device not in self._layers:
             made = []
-            for table, cells in zip(self.diagram.children, self._cells, strict=True):
+            for table, cells in zip(self.diagram.children, self.edge_cells, strict=True):
                 children = torch.from_numpy(table.astype(np.int64)).to(device)
                 columns = tuple(column.contiguous() for column in children.unbind(1))
                 made.append(_Layer(children, columns, torch.tensor(cells, device=device)))
@@ -173,7 +176,7 @@ class Circuit:
     def _up(self, theta: Tensor) -> "_Up":
         """From *true* to the root."""
         weights = self._edge_weights(theta.detach())
-        depth = len(self._cells)
+        depth = len(self.edge_cells)
         if depth == 0:
             certain = weights.new_full(weights.shape[1:], 0.0 if self.diagram.root else -torch.inf)
             return _Up(weights, [], [], [], certain)
@@ -192,7 +195,7 @@ class Circuit:
         flow = up.weights.new_zeros((len(layers[0].children) if layers else 2, up.weights.shape[1]))
         flow[self.diagram.root] = 1.0
         for place, layer in enumerate(layers):
-            flow = up.down(place, layer, self._cells[place], flow, expected)
+            flow = up.down(place, layer, self.edge_cells[place], flow, expected)
         return expected[:-1].T
 
 

@@ -68,8 +68,8 @@ def _meaning(cnf: Clauses, source: str) -> dict[int, _Literal]:
     for variable, (slot, sign, option) in parts.items():
         if (sign and not (slot and option)) or (not sign and slot in slots):
             raise RuleError(
-                "{source}, line {line}: expected a name of its own, or a slot and its option such as Motor=servo, found "
-                "{found!r}. Change the name.",
+                "{source}, line {line}: expected a name of its own, or a slot and its option such as Motor=servo, "
+                "found {found!r}. Change the name.",
                 line=cnf.names[variable][1],
                 source=source,
                 found=cnf.names[variable][0],

@@ -112,8 +112,8 @@ class _Cnf:
 
     def _unwritable(self, name: str) -> RuleError:
         return RuleError(
-            "{source}: the name {name!r} can't be written as DIMACS CNF, where names fill a line, hold no = but that of "
-            "an option, and do not all end in a type such as bool. Change the name.",
+            "{source}: the name {name!r} can't be written as DIMACS CNF, where names fill a line, hold no = but that "
+            "of an option, and do not all end in a type such as bool. Change the name.",
             source=self._rules.source,
             name=name,
         )

@@ -50,6 +50,28 @@ def possible_options(diagram: Diagram) -> dict[int, npt.NDArray[np.bool_]]:
     return {variable: (table != 0).any(0) for variable, table in zip(diagram.order, diagram.children, strict=True)}
 
 
+def fixed_options(problem: Problem, diagram: Diagram) -> tuple[list[str], list[str]]:
+    """(what every valid combination has, what none has), named ``item``, ``slot=option`` or ``item in place n``."""
+    schema, possible = problem.schema, possible_options(diagram)
+    forced, impossible = [], []
+    for variable in range(problem.outputs):
+        options = possible[variable]
+        if schema.kind == "subsets":
+            if not options.all():
+                (forced if options[1] else impossible).append(schema.names[variable])
+            continue
+        for option in range(len(options)):
+            if schema.kind == "rankings":
+                name = f"{schema.names[option]} in place {variable + 1}"
+            else:
+                name = f"{schema.names[variable]}={schema.options[variable][option]}"
+            if not options[option]:
+                impossible.append(name)
+            elif options.sum() == 1 and len(options) > 1:
+                forced.append(name)
+    return forced, impossible
+
+
 @final
 @dataclass(frozen=True)
 class Effect:

@@ -30,7 +30,7 @@ def check_plain(rules: RuleSet, notation: str) -> None:
         )
     if rules.kind == "rankings":
         raise RuleError(
-            "{source} is about a ranking, which can't be written as {notation}. Keep it in the text notation or as JSON.",
+            "{source} is about a ranking, which can't be written as {notation}. Keep it as text or JSON.",
             source=rules.source,
             notation=notation,
         )
@@ -58,8 +58,8 @@ def check_plain(rules: RuleSet, notation: str) -> None:
             )
         if rule.where is not None:
             raise RuleError(
-                "{source}, rule {number} ({rule}): a rule for some contexts can't be written as {notation}, which knows "
-                "no contexts. Leave the rule out, or take where away.",
+                "{source}, rule {number} ({rule}): a rule for some contexts can't be written as {notation}, which "
+                "knows no contexts. Leave the rule out, or take where away.",
                 line=rule.line,
                 source=rules.source,
                 number=number,

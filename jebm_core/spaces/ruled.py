@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int64, Integer
 from torch import Tensor
 
 from jebm_core.devices import integers_on
+from jebm_core.rules.best import k_best
 from jebm_core.rules.circuit import Circuit
 from jebm_core.rules.compiled import CompiledRules
 from jebm_core.rules.paths import PathSampler
@@ -79,7 +80,17 @@ class Ruled(OutputSpace):
         best = self.circuit.best(theta.reshape(-1, self.num_statistics))
         return self._outputs(best).reshape(*theta.shape[:-1], self.num_items)
 
+    def best_linear(
+        self, theta: Float[Tensor, " statistic"], k: int
+    ) -> tuple[Int64[Tensor, "best item"], Float[Tensor, " best"]]:
+        """The k combinations with the largest ⟨θ, φ⟩ from the best down, and that value; exact."""
+        best = k_best(self.circuit, theta, k)
+        y = self._outputs(torch.from_numpy(best.options).to(theta.device))
+        return y, torch.from_numpy(best.values).to(theta)
+
     def linear_log_partition(self, theta: Float[Tensor, "*batch statistic"]) -> Float[Tensor, "*batch"]:
+        if _is_one(theta):  # a reference that ignores x: once is enough for all rows
+            return self.circuit.log_partition(theta.reshape(-1, self.num_statistics)[:1]).expand(theta.shape[:-1])
         return self.circuit.log_partition(theta)
 
     def linear_marginals(self, theta: Float[Tensor, "*batch statistic"]) -> Float[Tensor, "*batch statistic"]:
@@ -89,13 +100,10 @@ class Ruled(OutputSpace):
         self, theta: Float[Tensor, "*batch statistic"], num_samples: int, *, generator: torch.Generator | None = None
     ) -> Integer[Tensor, "sample *batch item"]:
         flat = theta.detach().reshape(-1, self.num_statistics)
-        batch = theta.shape[:-1]
-        # One distribution for all rows, as from a reference that ignores x: then its alias tables are shared.
-        if len(flat) and (len(flat) == 1 or theta.stride()[:-1] == (0,) * len(batch)):
-            total = num_samples * len(flat)
-            if total >= _MANY_DRAWS:
-                drawn = self._paths(flat[0]).sample(total, generator=generator)
-                return self._outputs(drawn).reshape(num_samples, *batch, self.num_items)
+        batch, total = theta.shape[:-1], num_samples * len(flat)
+        if _is_one(theta) and total >= _MANY_DRAWS:
+            drawn = self._paths(flat[0]).sample(total, generator=generator)
+            return self._outputs(drawn).reshape(num_samples, *batch, self.num_items)
         drawn = self.circuit.sample(flat, num_samples, generator=generator)
         return self._outputs(drawn).reshape(num_samples, *batch, self.num_items)
 
@@ -139,6 +147,13 @@ class Ruled(OutputSpace):
         inverse = integers_on(self._inverse, options.device)
         by_variable = options.flatten(0, -2).index_select(-1, inverse).reshape(options.shape)
         return outputs_of(self.unruled, by_variable)
+
+
+def _is_one(theta: Tensor) -> bool:
+    """Whether all rows are one row, repeated without a copy."""
+    return theta.numel() > 0 and all(
+        n == 1 or step == 0 for n, step in zip(theta.shape[:-1], theta.stride(), strict=False)
+    )
 
 
 def statistic_cells(whole: OutputSpace, order: Sequence[int]) -> list[list[int]]:

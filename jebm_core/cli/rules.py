@@ -1,0 +1,270 @@
+"""``jebm rules``: what a file of rules allows, and which rows of a table it refuses."""
+
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from jebm_core.cli.options import JsonOption, SeedOption
+from jebm_core.cli.output import progress, require_writable, show, tell_notes, write_file, write_json
+from jebm_core.cli.results import require_result_place, write_results
+from jebm_core.errors import SpecError
+
+if TYPE_CHECKING:
+    from jebm_core.rules.compiled import CompiledRules
+    from jebm_core.rules.language import RuleSet
+    from jebm_core.rules.problem import Problem
+    from jebm_core.spaces import Ruled
+    from jebm_core.tables import Examples
+
+_SHOWN = 10
+
+
+def rules(
+    file: Annotated[Path, typer.Argument(metavar="RULES", help="Text, JSON or YAML, UVL, or DIMACS CNF.")],
+    count: Annotated[bool, typer.Option("--count", help="How many combinations are valid, exactly.")] = False,
+    sample: Annotated[int | None, typer.Option(metavar="N", min=1, help="Draw so many valid ones, evenly.")] = None,
+    check: Annotated[Path | None, typer.Option(metavar="TABLE", help="Which rows of a table break which rule.")] = None,
+    marginals: Annotated[bool, typer.Option("--marginals", help="How often each item or option is chosen.")] = False,
+    export: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the rules as .uvl, .cnf, .json, .yaml or .rules (text).")
+    ] = None,
+    targets: Annotated[
+        list[str] | None, typer.Option(metavar="GLOB", help="Output columns of the table. Default: y_*, r_* or c_*.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Where samples or checked rows go: .csv, .parquet, .xlsx."),
+    ] = None,
+    seed: SeedOption = 0,
+    json: JsonOption = None,
+) -> None:
+    """Count, sample and check combinations under rules.
+
+    Without an option it says what the rules amount to: how many combinations are valid, what is forced or impossible,
+    and which rules change nothing. With a table, names are those of its columns; else the file has to declare them.
+
+    Example: jebm rules assembly.rules --check assembly.csv --json broken.json
+    """
+    require_writable(json)
+    if out is not None:
+        require_result_place(out)
+    if export is not None:
+        require_writable(export)
+    started = time.perf_counter()
+    from jebm_core.rules.files import read_rule_file
+
+    given = read_rule_file(file)
+    if export is not None:
+        write_file(export, _exported(given, export).encode("utf-8"))
+    examples = None if check is None else _read(check, targets or ())
+    with progress("rules") as report:
+        report("compiling the rules", None)
+        compiled = _compiled(given, examples)
+    seconds = time.perf_counter() - started
+    whole = not (count or sample or check or marginals or export)
+    record: dict[str, Any] = {"rules": str(file), "source": given.source, **_counted(compiled, seconds)}
+    if whole:
+        record |= _amounts_to(compiled)
+    if marginals:
+        record["marginals"] = _marginals(compiled)
+    if sample:
+        record["sample"] = _drawn(compiled, sample, seed)
+        if out is not None:
+            import pandas as pd
+
+            write_results(pd.DataFrame(record.pop("sample")), out)
+    if examples is not None:
+        tell_notes(examples.notes)
+        record |= _checked(compiled, examples)
+        if out is not None:
+            import pandas as pd
+
+            lines = [{"row": e["row"], **rule} for e in record["broken_rows"] for rule in e["rules"]]
+            write_results(pd.DataFrame(lines, columns=["row", "line", "rule"]), out)
+    write_json(json, record)
+    show(_lines(record, whole or count), json)
+
+
+def _read(table: Path, targets: list[str] | tuple[str, ...]) -> "Examples":
+    from jebm_core.tables import guess_roles, read_examples, read_table
+
+    read = read_table(table)
+    return read_examples(read, guess_roles(read, targets=targets))
+
+
+def _compiled(given: "RuleSet", examples: "Examples | None") -> "CompiledRules":
+    from jebm_core.rules.compiled import compile_rules
+    from jebm_core.rules.problem import bind
+
+    if examples is None:
+        return compile_rules(bind(given))
+    return compile_rules(bind(given, examples.outputs.schema, features=examples.roles.features))
+
+
+def _counted(compiled: "CompiledRules", seconds: float) -> dict[str, Any]:
+    problem = compiled.problem
+    everything = math.factorial(problem.outputs) if problem.is_ranking else math.prod(problem.sizes)
+    return {
+        "kind": problem.schema.kind,
+        "count": str(compiled.total),
+        "log_count": math.log(compiled.total),
+        "variables": len(problem.sizes),
+        "outputs": problem.outputs,
+        "valid_outputs": str(compiled.diagram.count()),
+        "share": math.exp(math.log(compiled.total) - math.log(everything)),
+        "conditions": len(problem.conditions),
+        "preferences": len(problem.preferences),
+        "nodes": compiled.diagram.nodes,
+        "seconds": round(seconds, 4),
+    }
+
+
+def _amounts_to(compiled: "CompiledRules") -> dict[str, Any]:
+    from jebm_core.rules.explain import effects, fixed_options
+    from jebm_core.rules.printer import describe
+
+    given = compiled.problem.rules.rules
+    found = effects(compiled.problem)
+    total = compiled.total
+    forced, impossible = fixed_options(compiled.problem, compiled.diagram)
+    return {
+        "forced": forced,
+        "impossible": impossible,
+        "redundant": None
+        if found is None
+        else [{"line": given[e.rule].line, "rule": describe(given[e.rule])} for e in found if e.is_redundant(total)],
+        "effects": None
+        if found is None
+        else [
+            {"line": given[e.rule].line, "rule": describe(given[e.rule]), "count_without": str(e.count_without)}
+            for e in found
+        ],
+    }
+
+
+def _space(compiled: "CompiledRules") -> "Ruled":
+    from jebm_core.recipes import describe_space
+
+    schema = compiled.problem.schema
+    return describe_space(schema.kind, schema.names, schema.options, compiled)  # pyright: ignore[reportReturnType]
+
+
+def _marginals(compiled: "CompiledRules") -> dict[str, float]:
+    import torch
+
+    space = _space(compiled)
+    shares = space.linear_marginals(torch.zeros(1, space.num_statistics, dtype=torch.float64))[0].tolist()
+    return dict(zip(_statistic_names(compiled.problem), shares, strict=True))
+
+
+def _statistic_names(problem: "Problem") -> list[str]:
+    schema = problem.schema
+    if schema.kind == "configurations":
+        return [
+            f"{name}={option}" for name, options in zip(schema.names, schema.options, strict=True) for option in options
+        ]
+    if schema.kind == "rankings":
+        return [f"{name} in place {place}" for name in schema.names for place in range(1, len(schema.names) + 1)]
+    return list(schema.names)
+
+
+def _drawn(compiled: "CompiledRules", count: int, seed: int) -> list[dict[str, Any]]:
+    import torch
+
+    schema, space = compiled.problem.schema, _space(compiled)
+    even = torch.zeros(1, space.num_statistics, dtype=torch.float64)
+    drawn = space.linear_sample(even, count, generator=torch.Generator().manual_seed(seed))[:, 0].tolist()
+    if schema.kind == "configurations":
+        named = ([slot[o] for slot, o in zip(schema.options, row, strict=True)] for row in drawn)
+    else:
+        named = ([place + 1 for place in row] if schema.kind == "rankings" else row for row in drawn)
+    return [dict(zip(schema.columns, row, strict=True)) for row in named]
+
+
+def _checked(compiled: "CompiledRules", examples: "Examples") -> dict[str, Any]:
+    from jebm_core.rules.data import broken_rules
+    from jebm_core.rules.printer import describe
+
+    given = compiled.problem.rules.rules
+    names = [{"line": rule.line, "rule": describe(rule)} for rule in given]
+    names.append({"line": 0, "rule": "the rules and declarations taken together"})
+    broken = broken_rules(compiled, examples)
+    rows = [examples.table.row_number(position) for position in examples.keep]
+    bad = [bool(line.any()) for line in broken]
+    return {
+        "rows": len(rows),
+        "rows_broken": sum(bad),
+        "rules_broken": [
+            {**name, "rows": int(times)} for name, times in zip(names, broken.sum(0), strict=True) if times
+        ],
+        "broken_rows": [
+            {"row": row, "rules": [name for name, breaks in zip(names, line, strict=True) if breaks]}
+            for row, line, any_broken in zip(rows, broken, bad, strict=True)
+            if any_broken
+        ],
+    }
+
+
+def _exported(given: "RuleSet", path: Path) -> str:
+    import json
+
+    ending = path.suffix.lower()
+    if ending == ".uvl":
+        from jebm_core.rules.uvl import write_uvl
+
+        return write_uvl(given)
+    if ending in (".cnf", ".dimacs"):
+        from jebm_core.rules.dimacs import write_dimacs
+
+        return write_dimacs(given)
+    if ending in (".json", ".yaml", ".yml"):
+        from jebm_core.rules.structured import to_structured
+
+        record = to_structured(given)
+        if ending == ".json":
+            return json.dumps(record, ensure_ascii=False, indent=1) + "\n"
+        import yaml
+
+        return yaml.safe_dump(record, allow_unicode=True, sort_keys=False)
+    if ending in (".rules", ".txt"):
+        from jebm_core.rules.printer import to_text
+
+        return to_text(given)
+    raise SpecError(
+        "{file} ends in {ending!r}; expected .uvl, .cnf, .json, .yaml or .rules. Name the file accordingly.",
+        file=path.name,
+        ending=path.suffix,
+    )
+
+
+def _lines(record: dict[str, Any], counted: bool) -> Iterator[str]:
+    if counted:
+        yield f"{record['count']} valid combinations, {record['share']:.3g} of all; log {record['log_count']:.3f}"
+        if record["valid_outputs"] != record["count"]:
+            yield f"  {record['valid_outputs']} where only the columns of the table count"
+    if "redundant" in record:
+        yield from _amount_lines(record)
+    for name, share in record.get("marginals", {}).items():
+        yield f"{share:8.4f}  {name}"
+    for row in record.get("sample", ())[:_SHOWN]:
+        yield "  " + ", ".join(f"{name}={value}" for name, value in row.items() if value not in (0,))
+    if len(record.get("sample", ())) > _SHOWN:
+        yield f"  … {len(record['sample']) - _SHOWN} more; --out FILE or --json FILE has them all"
+    if "rows_broken" in record:
+        yield f"{record['rows_broken']} of {record['rows']} rows break a rule"
+        for rule in record["rules_broken"]:
+            yield f"  {rule['rows']} rows, line {rule['line']}: {rule['rule']}"
+
+
+def _amount_lines(record: dict[str, Any]) -> Iterator[str]:
+    for key, words in (("forced", "always chosen"), ("impossible", "never possible")):
+        if record[key]:
+            yield f"  {words}: {', '.join(record[key])}"
+    if record["redundant"] is None:
+        yield "  too many or too entangled rules to say what each of them does"
+    for rule in record["redundant"] or ():
+        yield f"  changes nothing, line {rule['line']}: {rule['rule']}"
