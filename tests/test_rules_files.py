@@ -105,15 +105,14 @@ def test_files_that_can_not_be_read(tmp_path, monkeypatch):
 def test_bytes_that_are_no_text():
     sentence = (
         "a.txt is no text in UTF-8 or cp932 (Shift_JIS): it holds zero bytes or begins like UTF-16. Give rules "
-        "as text, "
-        "JSON, YAML, DIMACS CNF or UVL, saved as UTF-8."
+        "as text, JSON, YAML, DIMACS CNF or UVL, saved as UTF-8."
     )
     assert refusal("a.txt", "A".encode("utf-16")) == sentence
     assert refusal("a.txt", b"PK\x03\x04\0\0") == sentence
     broken = "A\n洗浄\n".encode() + "乾燥".encode("cp932") + b"\xff"
     assert refusal("a.txt", broken) == (
-        "a.txt is neither UTF-8 nor cp932 (Shift_JIS): as UTF-8 it breaks at byte 9 (line 3), as cp932 at byte 13 "
-        "(line 3). Save the whole file as UTF-8."
+        "a.txt is neither UTF-8 nor cp932 (Shift_JIS): as UTF-8 it breaks at byte 9 (line 3), as cp932 at byte 7 "
+        "(line 2). Save the whole file as UTF-8."
     )
     assert refusal("a.txt", b"A\n\x80\xfd") == (
         "a.txt is neither UTF-8 nor cp932 (Shift_JIS): as UTF-8 it breaks at byte 2 (line 2), as cp932 at byte 2 "

@@ -6,7 +6,25 @@ import pytest
 from hypothesis import given, settings
 
 from jebm_core.errors import RuleError
-from jebm_core.rules.language import And, Attribute, Chosen, Name, Or, Place, Rule, RuleSet, Total, Tuples, Variable
+from jebm_core.rules.language import (
+    Above,
+    Adjacent,
+    And,
+    Attribute,
+    Chosen,
+    Count,
+    Implies,
+    Name,
+    Not,
+    Or,
+    Place,
+    Rule,
+    RuleSet,
+    Size,
+    Total,
+    Tuples,
+    Variable,
+)
 from jebm_core.rules.parser import parse_rules
 from jebm_core.rules.printer import WIDEST, describe, to_text
 from tests.rules_strategies import rule_sets
@@ -130,3 +148,52 @@ def test_places_and_bounds_use_the_shortest_words():
         "A in places 2 to 3",
     ]
     assert describe(Rule(Total(name, Decimal("1.0"), Decimal(1)))) == "total A exactly 1.0"
+
+
+A, B = Chosen(Name("A")), Chosen(Name("B"))
+INNER = (
+    A,
+    Chosen(Name("M"), (Name("x"),)),
+    Chosen(Name("M"), (Name("x"), Name("0"))),
+    Not(A),
+    Not(Not(A)),
+    Not(Chosen(Name("M"), (Name("x"), Name("y")))),
+    And((A, B)),
+    Or((A, B)),
+    And(()),
+    Or(()),
+    Implies(A, B),
+    Implies(Not(A), B),
+    Count(1, 2, (A, B)),
+    Count(0, None, ()),
+    Size(2, 2),
+    Total(Name("cost"), Decimal(1), None),
+    Tuples((Name("A"), Name("B")), ((Name("0"), None),)),
+    Above(Name("A"), Name("B")),
+    And((Above(Name("A"), Name("B")), Above(Name("B"), Name("C")))),
+    Adjacent(Name("A"), Name("B")),
+    Place(Name("A"), 2, -1),
+)
+OUTER = (
+    lambda part: part,
+    lambda part: Not(part),
+    lambda part: And((part, B)),
+    lambda part: And((B, part)),
+    lambda part: Or((part, B)),
+    lambda part: Or((B, part)),
+    lambda part: Implies(part, B),
+    lambda part: Implies(B, part),
+    lambda part: Count(1, 1, (part,)),
+    lambda part: Count(1, None, (part, B)),
+    lambda part: Count(0, 1, (B, part)),
+    lambda part: Not(And((part, B))),
+    lambda part: Not(And((B, part))),
+)
+
+
+@pytest.mark.parametrize("first", OUTER)
+@pytest.mark.parametrize("second", OUTER)
+def test_every_formula_inside_every_other_reads_back(first, second):
+    for inner in INNER:
+        rule = Rule(first(second(inner)))
+        assert parse_rules(describe(rule)).rules == (rule,)

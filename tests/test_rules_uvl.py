@@ -231,7 +231,8 @@ def model(constraint):
          "sum(cost) <= 100."),
         (model("sum(cost) < A"), "m, line 6, column 14: expected 100, found 'A'. For example: !A | B & sum(cost) <= "
          "100."),
-        (model("5 < A"), "m, line 6, column 6: expected sum(attribute), found 'A'. For example: !A | B & sum(cost) <= 100."),
+        (model("5 < A"), "m, line 6, column 6: expected sum(attribute), found 'A'. For example: !A | B & "
+         "sum(cost) <= 100."),
         (model("!" * 60 + "A"), "m, line 6, column 53: expected at most 50 brackets or negations inside one another, "
          "found more. Split the rule into several."),
     ],

@@ -7,11 +7,9 @@ from typing import final
 from jebm_core.errors import RuleError
 
 MOST_VARIABLES = 1_000_000
-_NAMING = re.compile(r"c\s+([1-9][0-9]*)\s+(\S.*)")
+_NAMING = re.compile(r"c\s+([1-9][0-9]{0,8})\s+(\S.*)")
 # Kconfig extractors write the type of a variable after its name, and after the type perhaps a value.
-_TYPE = r"(?:[a-z]+_)?(?:non)?bool(?:ean)?|tristate"
-_TYPED = re.compile(rf"(\S+)\s+(?:{_TYPE})(?:\s+(.*))?")
-_ENDING_IN_TYPE = re.compile(rf"(.+?)\s+(?:{_TYPE})()")
+_TYPE = re.compile(r"(?:[a-z]+_)?(?:non)?bool(?:ean)?|tristate")
 
 
 @final
@@ -109,10 +107,9 @@ def plain_names(names: list[str]) -> list[str]:
     >>> plain_names(["NET bool", "PATH nonbool /usr"]), plain_names(["A bool", "B"])
     (['NET', 'PATH /usr'], ['A bool', 'B'])
     """
-    for pattern in (_TYPED, _ENDING_IN_TYPE):
-        matches = [pattern.fullmatch(name) for name in names]
-        if all(matches):
-            return [f"{match[1]} {match[2]}" if match[2] else match[1] for match in matches if match]
+    for parts in ([name.split(maxsplit=2) for name in names], [name.rsplit(maxsplit=1) for name in names]):
+        if all(len(words) > 1 and _TYPE.fullmatch(words[1]) for words in parts):
+            return [" ".join([words[0], *words[2:]]) for words in parts]
     return names
 
 

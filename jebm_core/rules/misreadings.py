@@ -20,6 +20,7 @@ from jebm_core.rules.words import (
 )
 
 _MOST_SHOWN = 6
+_LONGEST = 60
 _NUMBERISH = re.compile(r"-?\.?[0-9][\w.\-]*")
 
 
@@ -45,7 +46,7 @@ def misread_character(text: str, place: int, line: int, column: int, source: str
             line=line,
             column=column,
             source=source,
-            found=word[0],
+            found=word[0][:_LONGEST],
         )
     return RuleError(
         "{source}, line {line}, column {column}: expected a word, found the character {found!r}. A name with "
@@ -63,7 +64,7 @@ def misread_token(text: str, tokens: Sequence[Token], accepted: Set[str], source
     started = max((index + 1 for index, token in enumerate(tokens[:-1]) if token.type == "_SEP"), default=0)
     statement = tokens[started:-1]
     line, column, place = failing.line or 1, failing.column or 1, failing.start_pos or 0
-    found = text[place : failing.end_pos]
+    found = _slice(text, failing)
     if failing.type != "_SEP" and (sign := _foreign(text, place)) is not None:
         shift = place - text.rindex(sign[0], 0, place + 2)
         return _other_language(*sign, line, column - shift, source)
@@ -293,4 +294,6 @@ def _listed(words: Sequence[str]) -> str:
 
 
 def _slice(text: str, token: Token) -> str:
-    return text[token.start_pos : token.end_pos]
+    """What stands in the text, cut where it is long."""
+    found = text[token.start_pos : token.end_pos]
+    return found if len(found) <= _LONGEST else f"{found[:_LONGEST]}…"

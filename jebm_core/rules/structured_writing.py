@@ -38,6 +38,7 @@ def plain_number(number: Decimal) -> int | float | str:
 def formula_record(formula: Formula) -> dict[str, Any] | str:
     """The formula as a table of keys; an item is its name where that needs no quotes.
 
+    >>> from jebm_core.rules.language import Name
     >>> formula_record(Implies(Chosen(Name("A")), Chosen(Name("Motor"), (Name("servo"),))))
     {'if': 'A', 'then': {'slot': 'Motor', 'is': 'servo'}}
     """
@@ -77,6 +78,7 @@ def formula_record(formula: Formula) -> dict[str, Any] | str:
 def condition_record(condition: Condition) -> dict[str, Any] | str:
     """The condition as a table of keys.
 
+    >>> from jebm_core.rules.language import Name
     >>> condition_record(Test(Name("load"), ">", Decimal("2.5")))
     {'feature': 'load', '>': 2.5}
     """
