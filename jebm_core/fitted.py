@@ -32,7 +32,7 @@ from jebm_core.recipes import build_model, describe_space, independent_architect
 from jebm_core.record import ModelRecord
 from jebm_core.rules.compiled import compile_rules
 from jebm_core.rules.conditions import condition_flags
-from jebm_core.rules.parser import parse_rules
+from jebm_core.rules.notation.parser import parse_rules
 from jebm_core.rules.problem import bind
 from jebm_core.spaces import OutputSpace, Ruled
 from jebm_core.spaces.distance import distance_features, distance_of_agreement

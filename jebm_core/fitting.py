@@ -38,7 +38,7 @@ from jebm_core.recipes import (
 from jebm_core.record import ModelRecord
 from jebm_core.refinement import refine_log_partition, residual_interval
 from jebm_core.rules.language import RuleSet
-from jebm_core.rules.printer import to_text
+from jebm_core.rules.notation.printer import to_text
 from jebm_core.settings import FitSettings
 from jebm_core.steps import Plan, Rows
 from jebm_core.tables import Examples, FeatureEncoder, Note, Table

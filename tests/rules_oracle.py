@@ -15,6 +15,7 @@ from jebm_core.rules.language import (
     Adjacent,
     And,
     Chosen,
+    Compare,
     Condition,
     Count,
     Formula,
@@ -24,7 +25,6 @@ from jebm_core.rules.language import (
     Place,
     RuleSet,
     Size,
-    Test,
     Total,
     Tuples,
 )
@@ -102,7 +102,7 @@ def applies(condition: Condition | None, context: Mapping[str, Decimal | str]) -
             return all(applies(part, context) for part in parts)
         case Or(parts):
             return any(applies(part, context) for part in parts)
-        case Test(name, comparison, value):
+        case Compare(name, comparison, value):
             found = context[name.text]
             compared = {
                 "==": lambda: found == value,

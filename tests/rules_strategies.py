@@ -12,6 +12,7 @@ from jebm_core.rules.language import (
     And,
     Attribute,
     Chosen,
+    Compare,
     Condition,
     Count,
     Formula,
@@ -25,7 +26,6 @@ from jebm_core.rules.language import (
     Rule,
     RuleSet,
     Size,
-    Test,
     Total,
     Tuples,
     Variable,
@@ -207,10 +207,10 @@ def _conditions() -> st.SearchStrategy[Condition]:
     words = st.sampled_from(WORDS)
     region, load = Name("region"), Name("load")
     found = st.one_of(
-        st.builds(Test, st.just(region), st.sampled_from(["==", "!="]), words),
-        st.builds(Test, st.just(region), st.just("in"), st.lists(words, min_size=1, max_size=3).map(tuple)),
-        st.builds(Test, st.just(load), st.sampled_from(["==", "!=", "<", "<=", ">", ">="]), NUMBERS),
-        st.builds(Test, st.just(load), st.just("in"), st.lists(NUMBERS, min_size=1, max_size=3).map(tuple)),
+        st.builds(Compare, st.just(region), st.sampled_from(["==", "!="]), words),
+        st.builds(Compare, st.just(region), st.just("in"), st.lists(words, min_size=1, max_size=3).map(tuple)),
+        st.builds(Compare, st.just(load), st.sampled_from(["==", "!=", "<", "<=", ">", ">="]), NUMBERS),
+        st.builds(Compare, st.just(load), st.just("in"), st.lists(NUMBERS, min_size=1, max_size=3).map(tuple)),
         st.sampled_from([And(()), Or(())]),
     )
     for _ in range(2):

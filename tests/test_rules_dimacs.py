@@ -10,9 +10,6 @@ import pytest
 from hypothesis import assume, given, settings
 
 from jebm_core.errors import RuleError
-from jebm_core.rules.counting import decisions, spelled_out
-from jebm_core.rules.dimacs import read_dimacs, write_dimacs
-from jebm_core.rules.dimacs_text import read_clauses
 from jebm_core.rules.language import (
     And,
     Attribute,
@@ -28,7 +25,10 @@ from jebm_core.rules.language import (
     Tuples,
     Variable,
 )
-from jebm_core.rules.parser import parse_rules
+from jebm_core.rules.notation.counting import decisions, spelled_out
+from jebm_core.rules.notation.dimacs import read_dimacs, write_dimacs
+from jebm_core.rules.notation.dimacs_text import read_clauses
+from jebm_core.rules.notation.parser import parse_rules
 from tests.rules_oracle import combinations_of, holds, models
 from tests.rules_strategies import rule_sets
 

@@ -6,10 +6,10 @@ import time
 import pytest
 
 from jebm_core.errors import RuleError
-from jebm_core.rules import files
-from jebm_core.rules.dimacs import write_dimacs
-from jebm_core.rules.files import notation_of, read_rule_file
-from jebm_core.rules.parser import parse_rules
+from jebm_core.rules.notation import files
+from jebm_core.rules.notation.dimacs import write_dimacs
+from jebm_core.rules.notation.files import notation_of, read_rule_file
+from jebm_core.rules.notation.parser import parse_rules
 
 RULES = parse_rules("items A, B\nA requires B")
 TEXTS = {

@@ -7,13 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jebm_core.errors import RuleError
-from jebm_core.rules import parser
+from jebm_core.rules.notation import parser
 from jebm_core.rules.language import (
     Above,
     Adjacent,
     And,
     Attribute,
     Chosen,
+    Compare,
     Count,
     Implies,
     Name,
@@ -28,9 +29,8 @@ from jebm_core.rules.language import (
     Tuples,
     Variable,
 )
-from jebm_core.rules.language import Test as Comparison  # pytest would collect a class of that name
-from jebm_core.rules.parser import parse_condition, parse_formula, parse_rules
-from jebm_core.rules.words import BEGINNINGS, EXAMPLES, KEYWORDS, SYMBOLS
+from jebm_core.rules.notation.parser import parse_condition, parse_formula, parse_rules
+from jebm_core.rules.notation.words import BEGINNINGS, EXAMPLES, KEYWORDS, SYMBOLS
 
 A, B, C, D = (Chosen(Name(name)) for name in "ABCD")
 MOTOR, GEAR = Name("Motor"), Name("Gear")
@@ -106,16 +106,16 @@ def test_forms(text, formula):
 @pytest.mark.parametrize(
     ("text", "condition"),
     [
-        ('region == "JP"', Comparison(Name("region"), "==", "JP")),
-        ("region != JP", Comparison(Name("region"), "!=", "JP")),
-        ("load <= 5", Comparison(Name("load"), "<=", Decimal(5))),
-        ('load == "5"', Comparison(Name("load"), "==", "5")),
-        ("region in {JP, 関東}", Comparison(Name("region"), "in", ("JP", "関東"))),
-        ("load not in {1, 2.5}", Not(Comparison(Name("load"), "in", (Decimal(1), Decimal("2.5"))))),
+        ('region == "JP"', Compare(Name("region"), "==", "JP")),
+        ("region != JP", Compare(Name("region"), "!=", "JP")),
+        ("load <= 5", Compare(Name("load"), "<=", Decimal(5))),
+        ('load == "5"', Compare(Name("load"), "==", "5")),
+        ("region in {JP, 関東}", Compare(Name("region"), "in", ("JP", "関東"))),
+        ("load not in {1, 2.5}", Not(Compare(Name("load"), "in", (Decimal(1), Decimal("2.5"))))),
         ("not a < 1 and b > 2 or c >= 3",
-         Or((And((Not(Comparison(Name("a"), "<", Decimal(1))), Comparison(Name("b"), ">", Decimal(2)))),
-             Comparison(Name("c"), ">=", Decimal(3))))),
-        ("(a == x or always) and never", And((Or((Comparison(Name("a"), "==", "x"), And(()))), Or(())))),
+         Or((And((Not(Compare(Name("a"), "<", Decimal(1))), Compare(Name("b"), ">", Decimal(2)))),
+             Compare(Name("c"), ">=", Decimal(3))))),
+        ("(a == x or always) and never", And((Or((Compare(Name("a"), "==", "x"), And(()))), Or(())))),
     ],
 )  # fmt: skip
 def test_conditions(text, condition):
@@ -134,7 +134,7 @@ def test_declarations():
         where load > 5: probability "#7": 0 0.25, 1 0.75
         """
     )
-    hidden, load = Name("#7"), Comparison(Name("load"), ">", Decimal(5))
+    hidden, load = Name("#7"), Compare(Name("load"), ">", Decimal(5))
     servo, induction = names("servo", "induction 0.75 kW")
     assert rules == RuleSet(
         "configurations",
@@ -178,7 +178,7 @@ def test_statements_that_make_several_rules():
 
 
 def test_weights_and_contexts():
-    jp = Comparison(Name("region"), "==", "JP")
+    jp = Compare(Name("region"), "==", "JP")
     assert parse_rules('where region == "JP": prefer 1.5: A requires B').rules == (
         Rule(Implies(A, B), Decimal("1.5"), jp),
     )

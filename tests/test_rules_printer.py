@@ -25,8 +25,8 @@ from jebm_core.rules.language import (
     Tuples,
     Variable,
 )
-from jebm_core.rules.parser import parse_rules
-from jebm_core.rules.printer import WIDEST, describe, to_text
+from jebm_core.rules.notation.parser import parse_rules
+from jebm_core.rules.notation.printer import WIDEST, describe, to_text
 from tests.rules_strategies import rule_sets
 
 

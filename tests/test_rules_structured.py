@@ -8,10 +8,9 @@ import yaml
 from hypothesis import given, settings
 
 from jebm_core.errors import RuleError
-from jebm_core.rules.language import Attribute, Chosen, Name, Place, Rule, RuleSet, Tuples, Variable
-from jebm_core.rules.language import Test as Comparison  # pytest would collect a class of that name
-from jebm_core.rules.parser import parse_rules
-from jebm_core.rules.structured import from_structured, read_structured, to_structured
+from jebm_core.rules.language import Attribute, Chosen, Compare, Name, Place, Rule, RuleSet, Tuples, Variable
+from jebm_core.rules.notation.parser import parse_rules
+from jebm_core.rules.notation.structured import from_structured, read_structured, to_structured
 from tests.rules_strategies import rule_sets
 
 
@@ -91,7 +90,7 @@ def test_every_form_says_what_its_text_says():
 
 def test_numbers_keep_their_digits():
     precise = Decimal("0.1234567890123456789")
-    load = Comparison(Name("load"), ">", precise)
+    load = Compare(Name("load"), ">", precise)
     rules = RuleSet(
         "subsets",
         (Variable(Name("A")),),

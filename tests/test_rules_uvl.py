@@ -7,8 +7,8 @@ from hypothesis import assume, given, settings
 
 from jebm_core.errors import RuleError
 from jebm_core.rules.language import RuleSet
-from jebm_core.rules.parser import parse_rules
-from jebm_core.rules.uvl import read_uvl, write_uvl
+from jebm_core.rules.notation.parser import parse_rules
+from jebm_core.rules.notation.uvl import read_uvl, write_uvl
 from tests.rules_oracle import applies, models
 from tests.rules_strategies import rule_sets
 

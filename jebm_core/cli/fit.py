@@ -141,7 +141,7 @@ def _read(table: Path, targets: Sequence[str], features: Sequence[str] | None, s
 
 
 def _rules(file: Path) -> "RuleSet":
-    from jebm_core.rules.files import read_rule_file
+    from jebm_core.rules.notation.files import read_rule_file
 
     return read_rule_file(file)
 

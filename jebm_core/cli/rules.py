@@ -55,7 +55,7 @@ def rules(
     if export is not None:
         require_writable(export)
     started = time.perf_counter()
-    from jebm_core.rules.files import read_rule_file
+    from jebm_core.rules.notation.files import read_rule_file
 
     given = read_rule_file(file)
     if export is not None:
@@ -125,7 +125,7 @@ def _counted(compiled: "CompiledRules", seconds: float) -> dict[str, Any]:
 
 def _amounts_to(compiled: "CompiledRules") -> dict[str, Any]:
     from jebm_core.rules.explain import effects, fixed_options
-    from jebm_core.rules.printer import describe
+    from jebm_core.rules.notation.printer import describe
 
     given = compiled.problem.rules.rules
     found = effects(compiled.problem)
@@ -187,7 +187,7 @@ def _drawn(compiled: "CompiledRules", count: int, seed: int) -> list[dict[str, A
 
 def _checked(compiled: "CompiledRules", examples: "Examples") -> dict[str, Any]:
     from jebm_core.rules.data import broken_rules
-    from jebm_core.rules.printer import describe
+    from jebm_core.rules.notation.printer import describe
 
     given = compiled.problem.rules.rules
     names = [{"line": rule.line, "rule": describe(rule)} for rule in given]
@@ -214,15 +214,15 @@ def _exported(given: "RuleSet", path: Path) -> str:
 
     ending = path.suffix.lower()
     if ending == ".uvl":
-        from jebm_core.rules.uvl import write_uvl
+        from jebm_core.rules.notation.uvl import write_uvl
 
         return write_uvl(given)
     if ending in (".cnf", ".dimacs"):
-        from jebm_core.rules.dimacs import write_dimacs
+        from jebm_core.rules.notation.dimacs import write_dimacs
 
         return write_dimacs(given)
     if ending in (".json", ".yaml", ".yml"):
-        from jebm_core.rules.structured import to_structured
+        from jebm_core.rules.notation.structured import to_structured
 
         record = to_structured(given)
         if ending == ".json":
@@ -231,7 +231,7 @@ def _exported(given: "RuleSet", path: Path) -> str:
 
         return yaml.safe_dump(record, allow_unicode=True, sort_keys=False)
     if ending in (".rules", ".txt"):
-        from jebm_core.rules.printer import to_text
+        from jebm_core.rules.notation.printer import to_text
 
         return to_text(given)
     raise SpecError(

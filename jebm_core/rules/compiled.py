@@ -165,8 +165,8 @@ def _too_large(problem: Problem, error: RuleTooLarge) -> RuleError:
     lines = [problem.rules.rules[rule].line for rule in rules][:8]
     shown = ", ".join(str(line) for line in lines if line) or "–"
     return RuleError(
-        "{source}: the rules are too entangled to be summed exactly ({reason}), seen at lines {lines}. Leave out wide "
-        "rules (totals with many digits, large counts) or rules that join distant parts, or raise the budget.",
+        "{source}: the rules are too entangled to be summed exactly ({reason}), seen at line {lines}. Leave out wide "
+        "rules (totals with many digits, large counts) or rules that join distant parts.",
         source=problem.rules.source,
         reason=error.reason,
         lines=shown + (", …" if len(rules) > 8 else ""),

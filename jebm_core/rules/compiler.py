@@ -70,7 +70,7 @@ class Compiler:
                 return self._between(low, high, parts)
             case Sum(low, high, weights):
                 given: dict[int, Sequence[int]] = dict(weights)
-                return counted({v: given[v] for v in self.sorted(frozenset(given))}, low, high)
+                return counted({v: given[v] for v in self.sorted(frozenset(given))}, low, high, self.budget)
             case Rows(variables, rows):
                 return self._rows(variables, rows)
             case Before(first, second):
@@ -89,7 +89,7 @@ class Compiler:
         if len(single) == len(parts) and len({part.variable for part in single}) == len(parts):
             chosen = {part.variable: part.options for part in single}
             weights = {v: [int(o in chosen[v]) for o in range(self.sizes[v])] for v in self.sorted(frozenset(chosen))}
-            return counted(weights, low, high)
+            return counted(weights, low, high, self.budget)
         # exactly[n] of the parts so far; the last one means "n or more, of which nothing else matters".
         most = low if high is None else high + 1
         exactly = [everything((), ()), *(nothing((), ()) for _ in range(most))]

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from jebm_core.errors import RuleError
-from jebm_core.rules.language import And, Condition, Name, Not, Or, Test
+from jebm_core.rules.language import And, Compare, Condition, Name, Not, Or
 from jebm_core.rules.lookup import feature_column
 from jebm_core.tables.cells import is_number
 from jebm_core.tables.records import spelled_column
@@ -27,7 +27,7 @@ def condition_flags(
         RuleError: a feature that the table does not have, or words where a number is needed.
 
     >>> frame = pd.DataFrame({"x_load": [3.0, 8.0], "x_region": ["JP", "EU"]})
-    >>> condition_flags([Test(Name("load"), ">", Decimal(5)), Test(Name("region"), "==", "JP")], frame).tolist()
+    >>> condition_flags([Compare(Name("load"), ">", Decimal(5)), Compare(Name("region"), "==", "JP")], frame).tolist()
     [[False, True], [True, False]]
     """
     columns = [_holds(condition, frame, source) for condition in conditions]
@@ -36,7 +36,7 @@ def condition_flags(
 
 def _holds(condition: Condition, frame: pd.DataFrame, source: str) -> npt.NDArray[np.bool_]:
     match condition:
-        case Test():
+        case Compare():
             return _compare(condition, frame, source)
         case Not(part):
             return ~_holds(cast(Condition, part), frame, source)
@@ -48,7 +48,7 @@ def _holds(condition: Condition, frame: pd.DataFrame, source: str) -> npt.NDArra
             return np.logical_or.reduce(found) if found else np.zeros(len(frame), dtype=bool)
 
 
-def _compare(test: Test, frame: pd.DataFrame, source: str) -> npt.NDArray[np.bool_]:
+def _compare(test: Compare, frame: pd.DataFrame, source: str) -> npt.NDArray[np.bool_]:
     cells = _cells(test.name, frame, source)
     values = test.value if isinstance(test.value, tuple) else (test.value,)
     if all(isinstance(value, Decimal) for value in values):

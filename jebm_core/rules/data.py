@@ -7,7 +7,7 @@ from jebm_core.errors import RuleError
 from jebm_core.rules.compiled import CompiledRules
 from jebm_core.rules.conditions import condition_flags
 from jebm_core.rules.explain import codes_of, violations
-from jebm_core.rules.printer import describe
+from jebm_core.rules.notation.printer import describe
 from jebm_core.tables import Examples, Note
 from jebm_core.tables.records import listed
 

@@ -243,17 +243,19 @@ def stretched(a: Diagram, order: Sequence[int], sizes: Sequence[int]) -> Diagram
 # ---- constraints as diagrams -----------------------------------------------------------------------------------------
 
 
-def counted(weights: Mapping[int, Sequence[int]], low: int | None, high: int | None) -> Diagram:
+def counted(
+    weights: Mapping[int, Sequence[int]], low: int | None, high: int | None, budget: Budget | None = None
+) -> Diagram:
     """low ≤ Σ weight of the option that each variable has ≤ high; the variables in the order of the dictionary.
 
     Sums that can no longer leave the bounds are one state, sums that must are dead: at most high − low + (largest
     weight) different sums a layer are alive where weights are positive.
     """
-    return canonical(*_sums(weights, low, high))
+    return canonical(*_sums(weights, low, high, budget or Budget()))
 
 
 def _sums(
-    weights: Mapping[int, Sequence[int]], low: int | None, high: int | None
+    weights: Mapping[int, Sequence[int]], low: int | None, high: int | None, budget: Budget
 ) -> tuple[list[int], list[Table], int, npt.NDArray[np.bool_]]:
     order, tables = list(weights), []
     table = [np.asarray(weights[variable], dtype=np.int64) for variable in order]
@@ -271,6 +273,7 @@ def _sums(
         dead = (after + most[layer + 1] < bottom) | (after + least[layer + 1] > top)
         free = (after + least[layer + 1] >= bottom) & (after + most[layer + 1] <= top)
         values, inverse = np.unique(np.where(dead | free, 0, after), return_inverse=True)
+        budget.spend(len(values))
         state = np.where(dead, 0, np.where(free, 1, inverse.reshape(after.shape) + 2))
         ends = np.array([[0] * len(w), [1] * len(w)], dtype=np.int64)
         tables.append(np.concatenate([ends, state]))

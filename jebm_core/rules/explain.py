@@ -142,7 +142,7 @@ def conflict(problem: Problem, demands: Sequence[Demand], budget: Budget) -> lis
 
 def conflict_error(problem: Problem, demands: Sequence[Demand], budget: Budget) -> RuleError:
     """The sentence for rules that leave nothing, with the rules that can't hold together."""
-    from jebm_core.rules.printer import describe
+    from jebm_core.rules.notation.printer import describe
 
     try:
         guilty = conflict(problem, demands, budget)

@@ -148,7 +148,7 @@ Comparison = Literal["==", "!=", "<", "<=", ">", ">=", "in"]
 
 @final
 @dataclass(frozen=True)
-class Test:
+class Compare:
     """A feature compared with a value: a number, a word, or with ``in`` several of one kind."""
 
     name: Name
@@ -156,7 +156,7 @@ class Test:
     value: "Decimal | str | tuple[Decimal, ...] | tuple[str, ...]"
 
 
-Condition: TypeAlias = Test | Not | And | Or
+Condition: TypeAlias = Compare | Not | And | Or
 
 # ---- rules -----------------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from typing import cast, final
 
 from jebm_core.errors import RuleError
 from jebm_core.rules.bound import Bound, Some, Takes
-from jebm_core.rules.language import And, Condition, Name, Not, Or, RuleSet, Test, Variable
+from jebm_core.rules.language import And, Compare, Condition, Name, Not, Or, RuleSet, Variable
 from jebm_core.tables import OutputSchema
 from jebm_core.tables.roles import FEATURE_PREFIX, PREFIXES
 
@@ -16,7 +16,7 @@ _BINARY = ("0", "1")
 
 
 def declared_schema(rules: RuleSet) -> OutputSchema:
-    """The outputs that a file of rules declares; all its variables, named or not.
+    """The outputs that a file of rules declares: every variable that has a name of its own.
 
     Raises:
         RuleError: it declares none.
@@ -27,8 +27,9 @@ def declared_schema(rules: RuleSet) -> OutputSchema:
             "columns the names are; found neither. Declare the names, or give a table.",
             source=rules.source,
         )
-    names = tuple(variable.name.text for variable in rules.variables)
-    options = tuple(tuple(o.text for o in v.options) for v in rules.variables)
+    shown = [variable for variable in rules.variables if not variable.hidden]
+    names = tuple(variable.name.text for variable in shown)
+    options = tuple(tuple(option.text for option in variable.options) for variable in shown)
     return OutputSchema(rules.kind, names, names, options)
 
 
@@ -208,7 +209,7 @@ class Lookup:
     def check_condition(self, condition: Condition) -> None:
         """Every feature that a condition names is a column."""
         match condition:
-            case Test(name, _, _):
+            case Compare(name, _, _):
                 if self._features is not None and feature_column(name.text, self._features) is None:
                     raise self._unknown(name, "feature", [f.removeprefix(FEATURE_PREFIX) for f in self._features])
             case Not(part):

@@ -34,7 +34,7 @@ class Ruled(OutputSpace):
         compiled: the rules; what they demand in some contexts only is left to the reference.
 
     >>> from jebm_core.rules.compiled import compile_rules
-    >>> from jebm_core.rules.parser import parse_rules
+    >>> from jebm_core.rules.notation.parser import parse_rules
     >>> from jebm_core.rules.problem import bind
     >>> from jebm_core.spaces.subsets import Subsets
     >>> rules = compile_rules(bind(parse_rules("items a, b, c\\na requires b\\nsize at least 1")))

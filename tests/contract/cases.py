@@ -55,7 +55,7 @@ from jebm_core.references import (
     UniformReference,
 )
 from jebm_core.rules.compiled import compile_rules
-from jebm_core.rules.parser import parse_rules
+from jebm_core.rules.notation.parser import parse_rules
 from jebm_core.rules.problem import bind
 from jebm_core.spaces import Configurations, OutputSpace, Rankings, Ruled, Subsets
 from jebm_core.tables import OutputSchema

@@ -24,7 +24,7 @@ from jebm_core.rules.language import (
     Total,
     Tuples,
 )
-from jebm_core.rules.words import KEYWORDS
+from jebm_core.rules.notation.words import KEYWORDS
 
 NUMERAL = re.compile(r"-?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _BARE = re.compile(r"[^\W\d][\w.\-]*")

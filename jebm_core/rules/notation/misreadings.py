@@ -6,8 +6,8 @@ from collections.abc import Sequence, Set
 from lark import Token
 
 from jebm_core.errors import RuleError
-from jebm_core.rules.names import nearest
-from jebm_core.rules.words import (
+from jebm_core.rules.notation.names import nearest
+from jebm_core.rules.notation.words import (
     AFTER_NAMES,
     BEGINNINGS,
     COMMON,

@@ -19,6 +19,7 @@ from jebm_core.rules.language import (
     Adjacent,
     And,
     Chosen,
+    Compare,
     Comparison,
     Condition,
     Count,
@@ -29,11 +30,10 @@ from jebm_core.rules.language import (
     Or,
     Place,
     Size,
-    Test,
     Total,
     Tuples,
 )
-from jebm_core.rules.names import written
+from jebm_core.rules.notation.names import written
 
 MOST_DIGITS = 30
 """Digits of a number, and places before or after its point; beyond them lies a slip of the pen."""
@@ -212,7 +212,7 @@ class Builder(Transformer):
             self._in_order(first, last)
         return Place(name, low, high)
 
-    def test(self, name: Name, comparison: Token, *values: Number | str) -> Test:
+    def test(self, name: Name, comparison: Token, *values: Number | str) -> Compare:
         plain = tuple(value.value if isinstance(value, Number) else value for value in values)
         if comparison == "in":
             if len({isinstance(value, str) for value in plain}) > 1:
@@ -221,7 +221,7 @@ class Builder(Transformer):
                     "both. Put a number in quotes where it is meant as a word.",
                     **self._at(comparison),
                 )
-            return Test(name, "in", cast(Any, plain))
+            return Compare(name, "in", cast(Any, plain))
         if isinstance(plain[0], str) and comparison not in ("==", "!="):
             raise RuleError(
                 "{source}, line {line}, column {column}: expected a number after {before!r}, found {found!r}. Compare "
@@ -232,7 +232,7 @@ class Builder(Transformer):
                 name=written(name.text),
                 word=written(plain[0]),
             )
-        return Test(name, cast(Comparison, str(comparison)), plain[0])
+        return Compare(name, cast(Comparison, str(comparison)), plain[0])
 
     def no_test(self, name: Name, *values: Number | str) -> Not:
         comparison = Token("IN", "in", line=name.line, column=name.column)

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Literal
 
 from jebm_core.errors import RuleError
-from jebm_core.rules.dimacs import read_dimacs
 from jebm_core.rules.language import RuleSet
-from jebm_core.rules.parser import parse_rules
-from jebm_core.rules.structured import read_structured
-from jebm_core.rules.uvl import read_uvl
+from jebm_core.rules.notation.dimacs import read_dimacs
+from jebm_core.rules.notation.parser import parse_rules
+from jebm_core.rules.notation.structured import read_structured
+from jebm_core.rules.notation.uvl import read_uvl
 
 Notation = Literal["text", "structured", "dimacs", "uvl"]
 

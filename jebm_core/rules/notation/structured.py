@@ -23,9 +23,9 @@ from typing import Any, get_args
 
 from jebm_core.errors import RuleError
 from jebm_core.rules.language import Attribute, Kind, Name, Probability, Rule, RuleSet, Variable
-from jebm_core.rules.names import check_names
-from jebm_core.rules.parser import parse_rules
-from jebm_core.rules.plain_values import (
+from jebm_core.rules.notation.names import check_names
+from jebm_core.rules.notation.parser import parse_rules
+from jebm_core.rules.notation.plain_values import (
     Spot,
     as_list,
     as_list_of,
@@ -36,9 +36,9 @@ from jebm_core.rules.plain_values import (
     required,
     shown,
 )
-from jebm_core.rules.structured_formulas import read_condition, read_formula, without_lines
-from jebm_core.rules.structured_writing import condition_record, formula_record, plain_number
-from jebm_core.rules.yaml_text import read_plain
+from jebm_core.rules.notation.structured_formulas import read_condition, read_formula, without_lines
+from jebm_core.rules.notation.structured_writing import condition_record, formula_record, plain_number
+from jebm_core.rules.notation.yaml_text import read_plain
 
 _DECLARING: dict[str, Kind] = {"items": "subsets", "slots": "configurations", "ranking": "rankings"}
 _KEYS = ("kind", *_DECLARING, "hidden", "attributes", "probabilities", "rules")

@@ -8,7 +8,6 @@ from typing import Any, cast, final
 from lark import Tree
 
 from jebm_core.errors import RuleError
-from jebm_core.rules.builder import Number, chain_of
 from jebm_core.rules.language import (
     And,
     Attribute,
@@ -22,7 +21,8 @@ from jebm_core.rules.language import (
     RuleSet,
     Variable,
 )
-from jebm_core.rules.names import written
+from jebm_core.rules.notation.builder import Number, chain_of
+from jebm_core.rules.notation.names import written
 
 WORD_OF_KIND: dict[Kind, str] = {"subsets": "items", "configurations": "slot", "rankings": "ranking"}
 """The word that declares variables of a kind."""

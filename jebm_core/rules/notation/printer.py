@@ -11,6 +11,7 @@ from jebm_core.rules.language import (
     And,
     Attribute,
     Chosen,
+    Compare,
     Condition,
     Count,
     Formula,
@@ -23,12 +24,11 @@ from jebm_core.rules.language import (
     Rule,
     RuleSet,
     Size,
-    Test,
     Total,
     Tuples,
     Variable,
 )
-from jebm_core.rules.names import written
+from jebm_core.rules.notation.names import written
 
 WIDEST = 100
 """Characters of a line; a longer list goes on in the next one."""
@@ -62,7 +62,7 @@ def describe(rule: Rule) -> str:
     """One rule in the text notation, on one line.
 
     >>> a, b = Chosen(Name("A")), Chosen(Name("B"))
-    >>> describe(Rule(Implies(a, Not(b)), Decimal("1.5"), Test(Name("region"), "==", "JP")))
+    >>> describe(Rule(Implies(a, Not(b)), Decimal("1.5"), Compare(Name("region"), "==", "JP")))
     'where region == JP: prefer 1.5: A requires not B'
     """
     head, parts = _statement(rule)
@@ -72,7 +72,7 @@ def describe(rule: Rule) -> str:
 def part_text(part: Formula | Condition) -> str:
     """A formula or condition in the text notation, on one line.
 
-    >>> part_text(Or((Test(Name("load"), ">", Decimal(5)), Not(Test(Name("region"), "in", ("JP", "New York"))))))
+    >>> part_text(Or((Compare(Name("load"), ">", Decimal(5)), Not(Compare(Name("region"), "in", ("JP", "New York"))))))
     'load > 5 or region not in {JP, "New York"}'
     """
     return _bound(part)[0]
@@ -187,7 +187,7 @@ def _bound(part: Formula | Condition) -> tuple[str, int]:
             return (f"{before} requires {after}" if plain else f"if {before} then {after}"), _EXPRESSION
         case Not(inner):
             return _negation(inner), _ATOM
-        case Test(name, comparison, value):
+        case Compare(name, comparison, value):
             return _test(name, comparison, value), _ATOM
         case Tuples(names, rows, allowed):
             word = "allowed" if allowed else "forbidden"
@@ -202,7 +202,7 @@ def _negation(inner: Formula | Condition) -> str:
             return f"{written(name.text)} != {_option(option)}"
         case Chosen(name, options) if options:
             return f"{written(name.text)} not in {_braces(map(_option, options))}"
-        case Test(name, "in", value):
+        case Compare(name, "in", value):
             return _test(name, "not in", value)
         case _:
             return f"not {_text(inner, _ATOM)}"

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import final
 
 from jebm_core.errors import RuleError
-from jebm_core.rules.dimacs_text import Clauses, read_clauses
-from jebm_core.rules.dimacs_writing import write_dimacs
 from jebm_core.rules.language import Chosen, Formula, Name, Not, Or, Rule, RuleSet, Tuples, Variable
+from jebm_core.rules.notation.dimacs_text import Clauses, read_clauses
+from jebm_core.rules.notation.dimacs_writing import write_dimacs
 
 __all__ = ["read_dimacs", "write_dimacs"]
 

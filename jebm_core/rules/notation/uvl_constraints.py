@@ -7,9 +7,9 @@ from decimal import Decimal
 from typing import final
 
 from jebm_core.errors import RuleError
-from jebm_core.rules.builder import short
 from jebm_core.rules.language import And, Chosen, Count, Formula, Implies, Name, Not, Or, Total
-from jebm_core.rules.names import nearest
+from jebm_core.rules.notation.builder import short
+from jebm_core.rules.notation.names import nearest
 
 DEEPEST = 50
 """Parentheses and negations inside one another."""

@@ -14,11 +14,11 @@ from lark import Lark, Token, Tree, UnexpectedCharacters, UnexpectedToken
 from lark.exceptions import VisitError
 
 from jebm_core.errors import RuleError
-from jebm_core.rules.builder import Builder
 from jebm_core.rules.language import Condition, Formula, RuleSet
-from jebm_core.rules.misreadings import misread_character, misread_token
-from jebm_core.rules.names import check_names
-from jebm_core.rules.statements import assemble, read_statement
+from jebm_core.rules.notation.builder import Builder
+from jebm_core.rules.notation.misreadings import misread_character, misread_token
+from jebm_core.rules.notation.names import check_names
+from jebm_core.rules.notation.statements import assemble, read_statement
 
 MOST_CHARACTERS = 1_000_000
 DEEPEST = 50

@@ -7,12 +7,12 @@ from decimal import Decimal
 from typing import final
 
 from jebm_core.errors import RuleError
-from jebm_core.rules.builder import short
 from jebm_core.rules.language import Attribute, Chosen, Count, Implies, Name, Rule, RuleSet, Variable
-from jebm_core.rules.names import NUMERAL, nearest
-from jebm_core.rules.uvl_constraints import read_constraint, unsupported
-from jebm_core.rules.uvl_text import Line, entries, logical_lines
-from jebm_core.rules.uvl_writing import write_uvl
+from jebm_core.rules.notation.builder import short
+from jebm_core.rules.notation.names import NUMERAL, nearest
+from jebm_core.rules.notation.uvl_constraints import read_constraint, unsupported
+from jebm_core.rules.notation.uvl_text import Line, entries, logical_lines
+from jebm_core.rules.notation.uvl_writing import write_uvl
 
 __all__ = ["read_uvl", "write_uvl"]
 

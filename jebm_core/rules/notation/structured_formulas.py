@@ -13,6 +13,7 @@ from jebm_core.rules.language import (
     Adjacent,
     And,
     Chosen,
+    Compare,
     Condition,
     Count,
     Formula,
@@ -22,12 +23,11 @@ from jebm_core.rules.language import (
     Or,
     Place,
     Size,
-    Test,
     Total,
     Tuples,
 )
-from jebm_core.rules.parser import parse_condition, parse_formula
-from jebm_core.rules.plain_values import (
+from jebm_core.rules.notation.parser import parse_condition, parse_formula
+from jebm_core.rules.notation.plain_values import (
     Spot,
     as_list,
     as_list_of,
@@ -205,7 +205,7 @@ def _tuples(record: Mapping[str, Any], told: Literal["allowed", "forbidden"], sp
     return Tuples(names, tuple(rows), told == "allowed")
 
 
-def _test(name: Name, comparison: str, value: object, spot: Spot) -> Test:
+def _test(name: Name, comparison: str, value: object, spot: Spot) -> Compare:
     values = as_list(value, spot, 1) if comparison == "in" else [value]
     plain = tuple(part if isinstance(part, str) else as_number(part, spot) for part in values)
     words = sum(isinstance(part, str) for part in plain)
@@ -216,4 +216,4 @@ def _test(name: Name, comparison: str, value: object, spot: Spot) -> Test:
             **spot.place,
             found=shown(value),
         )
-    return Test(name, cast(Any, comparison), cast(Any, plain if comparison == "in" else plain[0]))
+    return Compare(name, cast(Any, comparison), cast(Any, plain if comparison == "in" else plain[0]))

@@ -5,12 +5,10 @@ from collections.abc import Iterable
 from typing import TypeAlias, final
 
 from jebm_core.errors import RuleError
-from jebm_core.rules.counting import Node, Step, decisions, spelled_out, whole
-from jebm_core.rules.dimacs_text import plain_names
-from jebm_core.rules.expressible import check_plain, shortened
 from jebm_core.rules.language import (
     And,
     Chosen,
+    Compare,
     Condition,
     Count,
     Formula,
@@ -19,11 +17,13 @@ from jebm_core.rules.language import (
     Or,
     RuleSet,
     Size,
-    Test,
     Total,
     Tuples,
 )
-from jebm_core.rules.printer import describe
+from jebm_core.rules.notation.counting import Node, Step, decisions, spelled_out, whole
+from jebm_core.rules.notation.dimacs_text import plain_names
+from jebm_core.rules.notation.expressible import check_plain, shortened
+from jebm_core.rules.notation.printer import describe
 
 MOST_CLAUSES = 64
 """Clauses that one formula may become without variables of its own."""
@@ -45,7 +45,7 @@ def write_dimacs(rules: RuleSet) -> str:
         RuleError: what CNF has no words for (rankings, preferences, contexts, probabilities), a name that a comment
             line can't hold, or a sum with too many steps.
 
-    >>> from jebm_core.rules.parser import parse_rules
+    >>> from jebm_core.rules.notation.parser import parse_rules
     >>> print(write_dimacs(parse_rules("items A, B\\nA requires B")), end="")
     c 1 A
     c 2 B
@@ -313,5 +313,5 @@ def _crossed(parts: list[list[Clause]]) -> list[Clause] | None:
 
 
 def _formula(part: Formula | Condition) -> Formula:
-    assert not isinstance(part, Test), "a rule is about what is chosen, not about its context"
+    assert not isinstance(part, Compare), "a rule is about what is chosen, not about its context"
     return part

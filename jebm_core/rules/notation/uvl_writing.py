@@ -7,11 +7,10 @@ from decimal import Decimal
 from typing import final
 
 from jebm_core.errors import RuleError
-from jebm_core.rules.counting import spelled_out
-from jebm_core.rules.expressible import check_plain
 from jebm_core.rules.language import (
     And,
     Chosen,
+    Compare,
     Condition,
     Count,
     Formula,
@@ -21,10 +20,11 @@ from jebm_core.rules.language import (
     Or,
     RuleSet,
     Size,
-    Test,
     Total,
     Tuples,
 )
+from jebm_core.rules.notation.counting import spelled_out
+from jebm_core.rules.notation.expressible import check_plain
 
 MOST_CLAUSES = 20
 """Clauses that a count may become; a larger one becomes a sum."""
@@ -50,7 +50,7 @@ def write_uvl(rules: RuleSet) -> str:
         RuleError: what UVL has no words for (rankings, preferences, contexts, probabilities), or a name that its
             quotes can't hold.
 
-    >>> from jebm_core.rules.parser import parse_rules
+    >>> from jebm_core.rules.notation.parser import parse_rules
     >>> lines = write_uvl(parse_rules("items A, B\\nA requires B")).splitlines()
     >>> [line.strip() for line in lines]
     ['features', 'root', 'optional', 'A', 'B', 'constraints', 'A => B']
@@ -234,5 +234,5 @@ def _fresh(name: str, taken: set[str]) -> str:
 
 
 def _formula(part: Formula | Condition) -> Formula:
-    assert not isinstance(part, Test), "a rule is about what is chosen, not about its context"
+    assert not isinstance(part, Compare), "a rule is about what is chosen, not about its context"
     return part

@@ -2,8 +2,8 @@
 
 from jebm_core.errors import RuleError
 from jebm_core.rules.language import RuleSet
-from jebm_core.rules.names import check_names
-from jebm_core.rules.printer import describe
+from jebm_core.rules.notation.names import check_names
+from jebm_core.rules.notation.printer import describe
 
 MOST_SHOWN = 80
 """Characters of a rule in a message."""

@@ -8,6 +8,7 @@ from jebm_core.rules.language import (
     Adjacent,
     And,
     Chosen,
+    Compare,
     Condition,
     Count,
     Formula,
@@ -16,12 +17,11 @@ from jebm_core.rules.language import (
     Or,
     Place,
     Size,
-    Test,
     Total,
     Tuples,
 )
-from jebm_core.rules.names import written
-from jebm_core.rules.printer import part_text
+from jebm_core.rules.notation.names import written
+from jebm_core.rules.notation.printer import part_text
 
 
 def plain_number(number: Decimal) -> int | float | str:
@@ -79,7 +79,7 @@ def condition_record(condition: Condition) -> dict[str, Any] | str:
     """The condition as a table of keys.
 
     >>> from jebm_core.rules.language import Name
-    >>> condition_record(Test(Name("load"), ">", Decimal("2.5")))
+    >>> condition_record(Compare(Name("load"), ">", Decimal("2.5")))
     {'feature': 'load', '>': 2.5}
     """
     match condition:
@@ -89,7 +89,7 @@ def condition_record(condition: Condition) -> dict[str, Any] | str:
             return {"all": [condition_record(_condition(part)) for part in parts]}
         case Or(parts):
             return {"any": [condition_record(_condition(part)) for part in parts]}
-        case Test(name, comparison, value):
+        case Compare(name, comparison, value):
             values = value if isinstance(value, tuple) else (value,)
             plain = [plain_number(part) if isinstance(part, Decimal) else part for part in values]
             if any(
@@ -113,10 +113,10 @@ def _plain(bound: int | Decimal) -> int | float | str:
 
 
 def _formula(part: Formula | Condition) -> Formula:
-    assert not isinstance(part, Test)
+    assert not isinstance(part, Compare)
     return part
 
 
 def _condition(part: Formula | Condition) -> Condition:
-    assert isinstance(part, Test | Not | And | Or)
+    assert isinstance(part, Compare | Not | And | Or)
     return part

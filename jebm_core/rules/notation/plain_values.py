@@ -6,9 +6,9 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, final
 
 from jebm_core.errors import RuleError
-from jebm_core.rules.builder import MOST_DIGITS, short
 from jebm_core.rules.language import Name
-from jebm_core.rules.names import nearest
+from jebm_core.rules.notation.builder import MOST_DIGITS, short
+from jebm_core.rules.notation.names import nearest
 
 DEEPEST = 50
 """Levels inside one another."""
