@@ -318,18 +318,18 @@ def test_rules_that_cannot_be_met_are_one_sentence(text: str):
 
 SLOTS = OutputSchema("configurations", ("s", "t"), ("c_s", "c_t"), (("u", "v"), ("p", "q")))
 WRONG_BESIDE_A_TABLE = {
-    "s requires t = p": "rules, line 1, column 1: 's' is a slot, so expected one of its options (u, v); write it as in: "
-    "s = u",
-    "s = uu requires t = p": "rules, line 1, column 5: 'uu' is not a known option of s; the nearest is 'u'. Correct the "
-    "name, or declare it.",
+    "s requires t = p": "rules, line 1, column 1: 's' is a slot, so expected one of its options (u, v); write it as "
+    "in: s = u",
+    "s = uu requires t = p": "rules, line 1, column 5: 'uu' is not a known option of s; the nearest is 'u'. Correct "
+    "the name, or declare it.",
     "probability s: u 0.5\nprobability c_s: u 0.6": "rules, line 2, column 13: expected one probability of 'c_s', "
     "found a second; keep one.",
     "total cost at most 3": "rules, line 1, column 7: 'cost' is not a known attribute; there is none. Declare it, or "
     "take the rule out.",
     "ranking a, b": "rules: expected rules for configurations, which the table has, found declarations of rankings. "
     "Choose other target columns, or other rules.",
-    "slot s: u, v\nslot z: a, b\nprefer 2: z = a or s = u": "rules, line 3: expected a preference about columns of the table, found 'z', which "
-    "the table does not have; leave the preference out, or add the column.",
+    "slot s: u, v\nslot z: a, b\nprefer 2: z = a or s = u": "rules, line 3: expected a preference about "
+    "columns of the table, found 'z', which the table does not have; leave the preference out, or add the column.",
 }
 
 
@@ -357,9 +357,7 @@ def test_rules_too_entangled_say_where_and_what_to_do():
     random = np.random.default_rng(1)
     costs = ", ".join(f"i{k} {cost}" for k, cost in enumerate(random.integers(1, 100_000, 40)))
     problem = bind(parse_rules(f"{text}attribute cost: {costs}\ntotal cost between 900000 and 900500"))
-    with pytest.raises(
-        RuleError, match=r"too entangled to be summed exactly .* seen at lines 3\. Leave out wide rules"
-    ):
+    with pytest.raises(RuleError, match=r"too entangled to be summed exactly .* seen at line 3\. Leave out wide"):
         compile_rules(problem, Budget(width=2_000))
 
 

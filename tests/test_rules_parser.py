@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jebm_core.errors import RuleError
-from jebm_core.rules.notation import parser
 from jebm_core.rules.language import (
     Above,
     Adjacent,
@@ -29,6 +28,7 @@ from jebm_core.rules.language import (
     Tuples,
     Variable,
 )
+from jebm_core.rules.notation import parser
 from jebm_core.rules.notation.parser import parse_condition, parse_formula, parse_rules
 from jebm_core.rules.notation.words import BEGINNINGS, EXAMPLES, KEYWORDS, SYMBOLS
 
