@@ -30,8 +30,10 @@ class ReferenceDistribution(ABC):
         """log q(y|x); −inf outside the support."""
 
     @abstractmethod
-    def log_prob_of(self, points: Integer[Tensor, "point item"]) -> Float[Tensor, "point batch"]:
-        """log q of the same points in every context."""
+    def log_prob_of(
+        self, points: Integer[Tensor, "point item"], phi: Float[Tensor, "point statistic"] | None = None
+    ) -> Float[Tensor, "point batch"]:
+        """log q of the same points in every context; ``phi`` = φ(points) saves computing it again."""
 
     @abstractmethod
     def sample(
@@ -89,8 +91,10 @@ class LinearDistribution(ReferenceDistribution):
             return linear_energy(phi, self.eta) - self.log_partition
         return (phi * self.eta).sum(-1) - self.log_partition
 
-    def log_prob_of(self, points: Integer[Tensor, "point item"]) -> Float[Tensor, "point batch"]:
-        return self.space.statistics(points) @ self.eta.T - self.log_partition
+    def log_prob_of(
+        self, points: Integer[Tensor, "point item"], phi: Float[Tensor, "point statistic"] | None = None
+    ) -> Float[Tensor, "point batch"]:
+        return (self.space.statistics(points) if phi is None else phi) @ self.eta.T - self.log_partition
 
     def sample(
         self, num_samples: int, *, generator: torch.Generator | None = None
@@ -125,7 +129,9 @@ class UniformRankings(ReferenceDistribution):
         inside = self.space.contains(y)
         return torch.where(inside, -self.space.log_cardinality(), -math.inf).to(torch.get_default_dtype())
 
-    def log_prob_of(self, points: Integer[Tensor, "point item"]) -> Float[Tensor, "point batch"]:
+    def log_prob_of(
+        self, points: Integer[Tensor, "point item"], phi: Float[Tensor, "point statistic"] | None = None
+    ) -> Float[Tensor, "point batch"]:
         return self.log_prob(points).unsqueeze(-1).expand(-1, self.batch)
 
     def sample(
@@ -178,7 +184,9 @@ class PointsDistribution(ReferenceDistribution):
         slot = torch.searchsorted(self._keys, keys).clamp_max(len(self._keys) - 1)
         return self._keys[slot] == keys, self._order[slot]
 
-    def log_prob_of(self, points: Integer[Tensor, "point item"]) -> Float[Tensor, "point batch"]:
+    def log_prob_of(
+        self, points: Integer[Tensor, "point item"], phi: Float[Tensor, "point statistic"] | None = None
+    ) -> Float[Tensor, "point batch"]:
         return self.log_prob(points.unsqueeze(1).expand(-1, self.log_weights.shape[0], -1))
 
     def sample(
@@ -217,8 +225,10 @@ class MixtureDistribution(ReferenceDistribution):
         parts = torch.stack([c.log_prob(y) for c in self.components], -1)
         return (parts + self.log_weights).logsumexp(-1)
 
-    def log_prob_of(self, points: Integer[Tensor, "point item"]) -> Float[Tensor, "point batch"]:
-        parts = torch.stack([c.log_prob_of(points) for c in self.components], -1)
+    def log_prob_of(
+        self, points: Integer[Tensor, "point item"], phi: Float[Tensor, "point statistic"] | None = None
+    ) -> Float[Tensor, "point batch"]:
+        parts = torch.stack([c.log_prob_of(points, phi) for c in self.components], -1)
         return (parts + self.log_weights).logsumexp(-1)
 
     def sample(

@@ -65,9 +65,11 @@ class Scores:
         linear = linear_energy(phi, self.theta) if linear is None else linear
         return linear if self.interaction is None else linear + self.interaction.value(y, phi)
 
-    def value_of(self, points: Integer[Tensor, "point item"]) -> Float[Tensor, "point batch"]:
-        """g(x, y) for the same points in every context."""
-        phi = self.space.statistics(points)
+    def value_of(
+        self, points: Integer[Tensor, "point item"], phi: Float[Tensor, "point statistic"] | None = None
+    ) -> Float[Tensor, "point batch"]:
+        """g(x, y) for the same points in every context; ``phi`` = φ(points) saves computing it again."""
+        phi = self.space.statistics(points) if phi is None else phi
         linear = phi @ self.theta.T
         return linear if self.interaction is None else linear + self.interaction.value_of(points, phi)
 

@@ -29,7 +29,7 @@ class Scored(NamedTuple):
 def score_draws(p: ConditionalModel, draws: Draws) -> Scored:
     """Evaluate g on the draws, once."""
     own = p.scores.value(draws.y, draws.phi, draws.linear) if draws.y.shape[0] else draws.log_weight
-    shared = p.affinity_of(draws.points) if draws.points.shape[0] else draws.points_log_weight
+    shared = p.affinity_of(draws.points, draws.points_phi) if draws.points.shape[0] else draws.points_log_weight
     return Scored(draws, own, shared)
 
 

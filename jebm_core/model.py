@@ -94,9 +94,11 @@ class ConditionalModel:
         """g(x, y)."""
         return self.scores.value(y)
 
-    def affinity_of(self, points: Integer[Tensor, "point item"]) -> Float[Tensor, "point batch"]:
-        """g(x, y) for the same points in every context."""
-        return self.scores.value_of(points)
+    def affinity_of(
+        self, points: Integer[Tensor, "point item"], phi: Float[Tensor, "point statistic"] | None = None
+    ) -> Float[Tensor, "point batch"]:
+        """g(x, y) for the same points in every context; ``phi`` = φ(points) saves computing it again."""
+        return self.scores.value_of(points, phi)
 
     def log_prob(self, y: Integer[Tensor, "sample batch item"]) -> Float[Tensor, "sample batch"]:
         """log p(y|x) = log q + log (f*)′(g − τ) with the learned τ."""

@@ -37,6 +37,7 @@ class Draws:
         mean_affinity: E_r[g] where the proposal knows it in closed form, differentiable in g: a control variate.
         phi: φ(y), where the proposal has computed it already.
         linear: ⟨θ, φ(y)⟩, differentiable, likewise.
+        points_phi: φ(points), likewise.
     """
 
     y: Integer[Tensor, "sample batch item"]
@@ -46,6 +47,7 @@ class Draws:
     mean_affinity: Float[Tensor, " batch"] | None = None
     phi: Float[Tensor, "sample batch statistic"] | None = None
     linear: Float[Tensor, "sample batch"] | None = None
+    points_phi: Float[Tensor, "point statistic"] | None = None
 
     @property
     def num_random(self) -> int:
@@ -143,12 +145,16 @@ class ListingProposal(Proposal):
 
     def __init__(self, space: OutputSpace, device: torch.device | str = "cpu") -> None:
         self._points = space.listing(device)
+        # Kept where it is small: half of a step would go into counting it again.
+        small = len(self._points) * space.num_statistics <= 2**27
+        self._phi = space.statistics(self._points) if small else None
 
     def draw(self, p: ConditionalModel, num_samples: int, *, generator: torch.Generator | None = None) -> Draws:
         points = self._points
-        log_q = p.reference.log_prob_of(points).detach()
+        log_q = p.reference.log_prob_of(points, self._phi).detach()
         batch = log_q.shape[1]
-        return Draws(points.new_zeros(0, batch, points.shape[1]), log_q.new_zeros(0, batch), points, log_q)
+        none = points.new_zeros(0, batch, points.shape[1])
+        return Draws(none, log_q.new_zeros(0, batch), points, log_q, points_phi=self._phi)
 
 
 @final

@@ -62,6 +62,8 @@ pairs share
 low-rank factors."""
 MAX_LISTED_TRAINING = 2**10
 """Size of the space up to which training lists every combination by default."""
+MAX_LISTED_ONCE = 2**18
+"""The same where there are no features: one list serves all rows of a batch."""
 RANK = 16
 
 
@@ -268,7 +270,8 @@ def choose_proposals(space: OutputSpace, model: JointModel, train: Rows, setting
     if (family and quadratic) or (space.factorises and model.affinity.interaction is None):
         ladder["meanfield"] = MeanFieldProposal()
         ladder["anchored"] = AnchoredProposal(space, anchors)
-    if settings.proposal == "listing" or (settings.proposal == "auto" and space.cardinality() <= MAX_LISTED_TRAINING):
+    most = MAX_LISTED_ONCE if len(train.context.condensed().x) == 1 else MAX_LISTED_TRAINING
+    if settings.proposal == "listing" or (settings.proposal == "auto" and space.cardinality() <= most):
         return [ListingProposal(space, device)]
     if settings.proposal != "auto":
         if settings.proposal not in ladder:
@@ -301,8 +304,9 @@ def choose_plan(train: Rows, settings: FitSettings) -> Plan:
     if rows > 20_000:
         batch = 512
     samples = settings.samples or (1000 if settings.proposal == "reference" else 32)
-    if settings.samples is None and train.context.x.shape[1] == 0 and train.context.reference.shape[1] == 0:
-        samples *= 32  # one context stands for the whole batch, and has the draws of many
+    if len(train.context.condensed().x) == 1:  # one context stands for the whole batch: large ones cost the same
+        batch = max(batch, min(1024, rows // 4))
+        samples = settings.samples or 32 * samples
     epochs = settings.epochs or max(20, min(300, 300_000 // rows))
     return Plan(epochs=epochs, batch_size=batch, samples=samples, seconds=settings.time_budget or float("inf"))
 

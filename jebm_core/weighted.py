@@ -117,10 +117,13 @@ class WeightedDistribution(ReferenceDistribution):
         weight = (self.space.statistics(y) * self.eta).sum(-1) + (holds * self.preferred).sum(-1)
         return torch.where(valid, weight - self.log_partition, -math.inf)
 
-    def log_prob_of(self, points: Integer[Tensor, "point item"]) -> Float[Tensor, "point batch"]:
+    def log_prob_of(
+        self, points: Integer[Tensor, "point item"], phi: Float[Tensor, "point statistic"] | None = None
+    ) -> Float[Tensor, "point batch"]:
         every = points.unsqueeze(1).expand(-1, self.eta.shape[0], -1)
         valid, holds = self._follow(every, self.flags)
-        weight = self.space.statistics(points) @ self.eta.T + (holds * self.preferred).sum(-1)
+        phi = self.space.statistics(points) if phi is None else phi
+        weight = phi @ self.eta.T + (holds * self.preferred).sum(-1)
         return torch.where(valid, weight - self.log_partition, -math.inf)
 
     def sample(
