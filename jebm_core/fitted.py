@@ -34,8 +34,8 @@ from jebm_core.rules.compiled import compile_rules
 from jebm_core.rules.conditions import condition_flags
 from jebm_core.rules.notation.parser import parse_rules
 from jebm_core.rules.problem import bind
+from jebm_core.seen import Seen
 from jebm_core.spaces import OutputSpace, Ruled
-from jebm_core.spaces.distance import distance_features, distance_of_agreement
 from jebm_core.tables import Table
 
 CHUNK = 512
@@ -59,8 +59,7 @@ class FittedModel:
 
     Attributes:
         space: the output space.
-        seen: distinct combinations of all rows given to the fit, most frequent first, and how often each occurred
-            in ``seen_counts``.
+        seen: the distinct combinations of all rows given to the fit.
         independent: the same network without interactions, trained alike; None where that is the model itself.
         classifier, generator: what predicts the reference, where a classifier or another model does.
     """
@@ -70,24 +69,21 @@ class FittedModel:
         model: JointModel,
         record: ModelRecord,
         *,
-        seen: Int64[Tensor, "combination item"],
-        seen_counts: Int64[Tensor, " combination"],
+        seen: Seen,
         independent: JointModel | None,
         classifier: ClassifierMarginals | None = None,
         generator: "FittedModel | None" = None,
     ) -> None:
         self.model = model.eval().requires_grad_(False)
-        self.record, self.seen, self.seen_counts = record, seen, seen_counts
+        self.record, self.seen = record, seen
         self.independent = None if independent is None else independent.eval().requires_grad_(False)
         self.classifier, self.generator = classifier, generator
         self.space: OutputSpace = model.space
-        self._seen_keys = self.space.key(seen).sort().values
-        self._seen_features = distance_features(self.space, seen)
 
     @property
     def device(self) -> torch.device:
         """Where the numbers are."""
-        return self.seen.device
+        return self.seen.points.device
 
     def context(self, table: Table) -> Context:
         """The contexts of every row of a table."""
@@ -164,26 +160,6 @@ class FittedModel:
             parts.append(log_q > -torch.inf)
         return torch.cat(parts) & inside
 
-    def seen_before(self, y: Int64[Tensor, "row item"]) -> Bool[Tensor, " row"]:
-        """Whether each combination occurred in the training rows."""
-        keys = self.space.key(y)
-        slot = torch.searchsorted(self._seen_keys, keys).clamp_max(len(self._seen_keys) - 1)
-        return self._seen_keys[slot] == keys
-
-    def nearest_seen(self, y: Int64[Tensor, "row item"]) -> tuple[Int64[Tensor, " row"], Int64[Tensor, " row"]]:
-        """(distance, index into ``seen``) of the nearest training combination.
-
-        Distance: items or slots that differ; for rankings, pairs of items in the other order.
-        """
-        # Written in place: small tensors kept from each piece would pin the heap between large freed ones.
-        agreement = self._seen_features.new_empty(len(y))
-        index = torch.empty(len(y), dtype=torch.int64, device=y.device)
-        for start in range(0, len(y), CHUNK):
-            rows = slice(start, start + CHUNK)
-            products = distance_features(self.space, y[rows]) @ self._seen_features.T
-            torch.max(products, -1, out=(agreement[rows], index[rows]))
-        return distance_of_agreement(self.space, agreement), index
-
     # ---- draws ------------------------------------------------------------------------------------------------------
 
     def proposal(self) -> Proposal:
@@ -192,15 +168,11 @@ class FittedModel:
             return ListingProposal(self.space, self.device)
         if isinstance(self.model.base, AnchoredBase):
             return AnchoredProposal(self.space, self.model.base.anchors)
-        p = self.model.unnormalised(
-            Context(self._seen_features.new_zeros(1, self.record.architecture.features), self._no_inputs())
-        )
+        shape = (1, self.record.architecture.features), (1, self.model.reference.input_width)
+        p = self.model.unnormalised(Context(*(torch.zeros(size, device=self.device) for size in shape)))
         if p.has_mean_field:
             return MeanFieldProposal()
         return TiltProposal() if self.space.exact_linear else PlackettLuceProposal()
-
-    def _no_inputs(self) -> Tensor:
-        return self._seen_features.new_zeros(1, self.model.reference.input_width)
 
     @torch.no_grad()
     def weighted_draws(
@@ -315,7 +287,7 @@ class FittedModel:
         tensors = {f"model.{name}": t for name, t in self.model.state_dict().items()}
         if self.independent is not None:
             tensors |= {f"independent.{name}": t for name, t in self.independent.state_dict().items()}
-        write_model_folder(folder, self.record, tensors | {"seen": self.seen, "seen_counts": self.seen_counts})
+        write_model_folder(folder, self.record, tensors | {"seen": self.seen.points, "seen_counts": self.seen.counts})
         if self.classifier is not None:
             self.classifier.save(folder / "reference.skops")
         if self.generator is not None:
@@ -342,7 +314,7 @@ def load(folder: Path | str, *, device: torch.device | str = "cpu") -> FittedMod
             independent = build_model(space, independent_architecture(shape))
             independent.load_state_dict(_under(tensors, "independent."))
             independent.to(device)
-        seen, seen_counts = tensors["seen"], tensors["seen_counts"]
+        seen = Seen(space, tensors["seen"], tensors["seen_counts"])
     except (RuntimeError, KeyError) as error:  # numbers that don't fit the description
         raise damaged(folder, error) from error
     if shape.reference == "model":
@@ -359,7 +331,6 @@ def load(folder: Path | str, *, device: torch.device | str = "cpu") -> FittedMod
         model.to(device),
         record,
         seen=seen,
-        seen_counts=seen_counts,
         independent=independent,
         classifier=classifier,
         generator=generator,

@@ -25,7 +25,8 @@ from jebm_core.devices import device_named
 from jebm_core.errors import Cancelled, TrainingStopped
 from jebm_core.fitted import FittedModel
 from jebm_core.model import JointModel
-from jebm_core.preparation import prepare
+from jebm_core.preparation import Given, prepare
+from jebm_core.progress import Progress
 from jebm_core.proposals import ListingProposal, TiltProposal
 from jebm_core.recipes import (
     QUADRATIC,
@@ -39,6 +40,7 @@ from jebm_core.record import ModelRecord
 from jebm_core.refinement import refine_log_partition, residual_interval
 from jebm_core.rules.language import RuleSet
 from jebm_core.rules.notation.printer import to_text
+from jebm_core.seen import Seen
 from jebm_core.settings import FitSettings
 from jebm_core.steps import Plan, Rows
 from jebm_core.tables import Examples, FeatureEncoder, Note, Table
@@ -49,30 +51,6 @@ MAX_AUDITED = 256
 """Held-out rows on which the interval is measured."""
 LISTED_AUDIT = 2**16
 """Size of the space up to which the interval is measured by listing."""
-
-
-@final
-@dataclass(frozen=True)
-class Progress:
-    """Where a fit is. Objectives and likelihoods in nats; None where a stage has no such number.
-
-    Attributes:
-        effective_sample_size: share of the draws, 0 to 1, that the held-out estimate is worth.
-        total_mass: what the model's probabilities add up to on held-out rows; goes to 1.
-    """
-
-    stage: str
-    epoch: int = 0
-    epochs: int = 0
-    objective: float | None = None
-    held_out_objective: float | None = None
-    held_out_nll: float | None = None
-    held_out_nll_independent: float | None = None
-    effective_sample_size: float | None = None
-    total_mass: float | None = None
-    proposal: str = ""
-    seconds: float = 0.0
-    seconds_left: float | None = None
 
 
 @final
@@ -112,9 +90,8 @@ def fit(
         TrainingStopped: no usable model came out; the message is the reason.
         Cancelled: ``should_stop`` said so; the checkpoint is left.
     """
-    run = _Run(examples, settings, on_progress, should_stop, checkpoint)
-    run.estimator, run.rules, run.candidates, run.generator = classifier, rules, candidates, generator
-    return run.run()
+    given = Given(classifier, rules, candidates, generator)
+    return _Run(examples, settings, given, on_progress, should_stop, checkpoint).run()
 
 
 @final
@@ -125,19 +102,16 @@ class _Run:
         self,
         examples: Examples,
         settings: FitSettings,
+        given: Given,
         on_progress: Callable[[Progress], None] | None,
         should_stop: Callable[[], bool] | None,
         checkpoint: Path | None,
     ) -> None:
-        self.examples, self.settings = examples, settings
+        self.examples, self.settings, self.given = examples, settings, given
         self.on_progress, self.should_stop, self.checkpoint = on_progress, should_stop, checkpoint
         self.started = time.monotonic()
         self.history: list[Progress] = []
         self.notes: list[Note] = []
-        self.estimator: Any = None
-        self.rules: RuleSet | None = None
-        self.candidates: Table | None = None
-        self.generator: FittedModel | None = None
         self.classifier: ClassifierMarginals | None = None
         self.device = device_named(settings.device)
         self.nll_independent: float | None = None
@@ -157,15 +131,7 @@ class _Run:
 
     def run(self) -> Fit:
         self.report(Progress("reference"))
-        prepared = prepare(
-            self.examples,
-            self.settings,
-            self.device,
-            self.estimator,
-            rules=self.rules,
-            candidates=self.candidates,
-            generator=self.generator,
-        )
+        prepared = prepare(self.examples, self.settings, self.device, self.given)
         self.notes.extend([*prepared.notes, *prepared.encoder.notes])
         self.space, self.classifier, self.schema = prepared.space, prepared.classifier, prepared.schema
         self.table = prepared.table
@@ -217,17 +183,14 @@ class _Run:
         )
         if interval is None:
             raise TrainingStopped(StopReason.MASS_LOST.value)
-        seen, counts = torch.unique(torch.cat([train.y, valid.y]), dim=0, return_counts=True)
-        order = counts.argsort(descending=True, stable=True)
         record = self.record(encoder, shape, interval, reason, trainer, len(train.y), len(valid.y))
         fitted = FittedModel(
             model,
             record,
-            seen=seen[order],
-            seen_counts=counts[order],
+            seen=Seen.of(self.space, torch.cat([train.y, valid.y])),
             independent=independent,
             classifier=self.classifier,
-            generator=self.generator,
+            generator=self.given.generator,
         )
         if not reason.is_healthy:
             self.notes.append(Note(reason.value, {}))
@@ -325,9 +288,10 @@ class _Run:
     def fingerprint(self) -> str:
         """Identifies data and settings for checkpoints."""
         digest = hashlib.sha256(self.examples.outputs.values.tobytes())
-        more = None if self.candidates is None else self.candidates.sha256
-        more = (more, None if self.generator is None else self.generator.record.to_json())
-        said = (version("jebm"), self.examples.table.sha256, self.examples.roles, self.settings, self.rules, more)
+        given = self.given
+        more = None if given.candidates is None else given.candidates.sha256
+        more = (more, None if given.generator is None else given.generator.record.to_json())
+        said = (version("jebm"), self.examples.table.sha256, self.examples.roles, self.settings, given.rules, more)
         digest.update(repr(said).encode())
         return digest.hexdigest()
 
@@ -366,5 +330,5 @@ class _Run:
             table.sha256,
             versions,
             summary,
-            None if self.rules is None else to_text(self.rules),
+            None if self.given.rules is None else to_text(self.given.rules),
         )

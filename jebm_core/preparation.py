@@ -3,18 +3,18 @@ training part alone."""
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Int64
 from torch import Tensor
 
 from jebm_core.classifiers import ClassifierMarginals, named_classifier
 from jebm_core.errors import RuleError, SpecError
+from jebm_core.fitted import FittedModel
 from jebm_core.model import Context
 from jebm_core.recipes import describe_space
-from jebm_core.record import ModelRecord
 from jebm_core.rules.compiled import CompiledRules, compile_rules
 from jebm_core.rules.data import flags_of_table, keep_valid
 from jebm_core.rules.explain import codes_of
@@ -28,19 +28,21 @@ from jebm_core.tables import Examples, FeatureEncoder, Note, OutputSchema, Table
 MIN_HELD_OUT = 8
 
 
-@runtime_checkable
-class Generator(Protocol):
-    """A fitted model as the reference of another: what of it is needed here."""
+@dataclass(frozen=True)
+class Given:
+    """What a fit is given besides examples and settings.
 
-    record: ModelRecord
+    Attributes:
+        classifier: an unfitted scikit-learn classifier as reference; ``settings.reference`` may name one instead.
+        rules: what makes a combination valid; rows that break them are left out, counted in a note.
+        candidates: combinations for the reference ``table``, in the columns of the examples.
+        generator: the fitted model of the reference ``model``, for the same outputs.
+    """
 
-    def context(self, table: Table) -> Context:
-        """The contexts of every row of a table."""
-        ...
-
-    def natural_parameters(self, context: Context) -> Float[Tensor, "row statistic"]:
-        """η(x) of the nearest member of the linear family."""
-        ...
+    classifier: Any = None
+    rules: RuleSet | None = None
+    candidates: Table | None = None
+    generator: FittedModel | None = None
 
 
 @dataclass(frozen=True)
@@ -62,28 +64,19 @@ def prepare(
     examples: Examples,
     settings: FitSettings,
     device: torch.device,
-    classifier: Any = None,
-    rules: RuleSet | None = None,
-    candidates: Table | None = None,
-    generator: "Generator | None" = None,
+    given: Given = Given(),
 ) -> Prepared:
     """Split, encode and move to the device.
-
-    Args:
-        classifier: an unfitted scikit-learn classifier as reference; ``settings.reference`` may name one instead.
-        rules: what makes a combination valid; rows that break them are left out, counted in a note.
-        candidates: combinations for the reference ``table``, in the columns of the examples.
-        generator: the fitted model of the reference ``model``, for the same outputs.
 
     Raises:
         UserError: fewer than 20 rows, features that can't be used, columns of another kind than the settings say, or
             rules that can't be bound, met or summed.
     """
     require_fit_size(examples)
-    outputs = examples.outputs
+    outputs, classifier, generator = examples.outputs, given.classifier, given.generator
     compiled, notes = None, ()
-    if rules is not None:
-        compiled = compile_rules(bind(rules, outputs.schema, features=examples.roles.features))
+    if given.rules is not None:
+        compiled = compile_rules(bind(given.rules, outputs.schema, features=examples.roles.features))
         examples, notes = keep_valid(compiled, examples)
         require_fit_size(examples)
         outputs = dataclasses.replace(examples.outputs, options=compiled.problem.schema.options)
@@ -114,8 +107,8 @@ def prepare(
         _require_same_outputs(generator, outputs.schema)
         inputs = generator.natural_parameters(generator.context(table)).cpu().numpy()
     points = None
-    if candidates is not None:
-        points, more = _candidate_points(candidates, examples, outputs.schema, compiled)
+    if given.candidates is not None:
+        points, more = _candidate_points(given.candidates, examples, outputs.schema, compiled)
         notes = (*notes, *more)
     if settings.reference in ("logistic", "forest"):
         classifier = named_classifier(settings.reference, seed=settings.seed)
@@ -154,7 +147,7 @@ def _candidate_points(
     return torch.from_numpy(read.outputs.values), notes
 
 
-def _require_same_outputs(generator: "Generator", schema: OutputSchema) -> None:
+def _require_same_outputs(generator: FittedModel, schema: OutputSchema) -> None:
     known = generator.record.schema
     if known != schema:
         raise SpecError(

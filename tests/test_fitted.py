@@ -185,16 +185,16 @@ def test_nearest_seen_is_the_nearest_of_all_pairs(kind: str):
     model = fitted(kind).model
     space = SPACES[kind]
     y = space.linear_sample(torch.zeros(50, space.num_statistics), 1, generator=seeded(6))[0].long()
-    distance, place = model.nearest_seen(y)
+    distance, place = model.seen.nearest(y)
     if kind == "rankings":
         i, j = torch.triu_indices(space.num_items, space.num_items, offset=1)
-        apart = (y[:, None, i] < y[:, None, j]) != (model.seen[:, i] < model.seen[:, j])
+        apart = (y[:, None, i] < y[:, None, j]) != (model.seen.points[:, i] < model.seen.points[:, j])
     else:
-        apart = y[:, None] != model.seen
+        apart = y[:, None] != model.seen.points
     pairs = apart.sum(-1)
     assert torch.equal(distance, pairs.amin(1))
     assert torch.equal(pairs.gather(1, place[:, None])[:, 0], distance)
-    assert torch.equal(model.seen_before(y), distance == 0)
+    assert torch.equal(model.seen.contains(y), distance == 0)
 
 
 @pytest.mark.parametrize("kind", SPACES)
@@ -203,11 +203,11 @@ def test_seen_combinations_are_those_of_the_table(kind: str):
     y = torch.from_numpy(examples(kind).outputs.values)
     expected, counts = torch.unique(y, dim=0, return_counts=True)
     assert len(model.seen) == len(expected)
-    assert model.seen_counts.sum() == ROWS
-    assert (model.seen_counts.diff() <= 0).all()
+    assert model.seen.counts.sum() == ROWS
+    assert (model.seen.counts.diff() <= 0).all()
     for combination, count in zip(expected, counts, strict=True):
-        assert model.seen_counts[(model.seen == combination).all(1)].tolist() == [count]
-    assert model.seen_before(y).all()
+        assert model.seen.counts[(model.seen.points == combination).all(1)].tolist() == [count]
+    assert model.seen.contains(y).all()
 
 
 # ---- folders ---------------------------------------------------------------------------------------------------------
@@ -226,7 +226,7 @@ def test_a_loaded_model_has_the_same_numbers(kind: str, reference: str, tmp_path
     first, second = (m.log_prob(m.context(table), y) for m in (model, again))
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
     assert torch.equal(again.marginals(context, generator=seeded(1)), model.marginals(context, generator=seeded(1)))
-    assert torch.equal(again.nearest_seen(y)[1], model.nearest_seen(y)[1])
+    assert torch.equal(again.nearest_seen(y)[1], model.seen.nearest(y)[1])
     assert (again.independent is None) == (model.independent is None)
     if model.independent is not None:
         both = [m.marginals(context, independent=True, generator=seeded(1)) for m in (model, again)]

@@ -110,7 +110,7 @@ def _ranked(run_id: str, n: int, outcome: Outcome | None, row: int | None) -> di
 @st.cache_data(max_entries=8, show_spinner=False)
 def _log_probabilities(run_id: str) -> LogProbabilities:
     model, examples = _model(run_id), _conditions(run_id)
-    y = model.seen.new_tensor(examples.outputs.values.tolist())
+    y = model.seen.points.new_tensor(examples.outputs.values.tolist())
     found = model.log_prob(model.context(examples.table.part(examples.keep)), y)
     value, low, high = (part.double().cpu().numpy() for part in found)
     return LogProbabilities(value, low, high)
@@ -130,7 +130,7 @@ def _scored(run_id: str, content: bytes, name: str, outcome: Outcome | None, row
             count=len(table.frame),
         )
     codes = read_list(table, model.record.schema, None if outcome is None else outcome[0])
-    y = model.seen.new_tensor(codes.tolist())
+    y = model.seen.points.new_tensor(codes.tolist())
     own = bool(model.record.features) and set(model.record.features) <= set(map(str, table.frame.columns))
     if not own:
         context = model.context(examples.table.part(examples.keep[_chosen(len(examples.keep), row)]))

@@ -19,7 +19,8 @@ from jebm_core.errors import SpecError
 from jebm_core.settings import AFFINITIES, LOG_PARTITIONS, PROPOSALS, REFERENCES, SPACES, FitSettings
 
 if TYPE_CHECKING:
-    from jebm_core.fitting import Fit, Progress
+    from jebm_core.fitting import Fit
+    from jebm_core.progress import Progress
     from jebm_core.rules.language import RuleSet
     from jebm_core.tables import Examples, Kind
 

@@ -49,8 +49,8 @@ def score(model: ModelArgument, table: TableArgument, out: ResultOption, device:
             "log_prob": log_prob.value,
             "log_prob_low": log_prob.low,
             "log_prob_high": log_prob.high,
-            "seen": fitted.seen_before(y),
-            "nearest_seen_distance": fitted.nearest_seen(y)[0],
+            "seen": fitted.seen.contains(y),
+            "nearest_seen_distance": fitted.seen.nearest(y)[0],
             "in_support": fitted.supports(context, y),
         }
     import pandas as pd

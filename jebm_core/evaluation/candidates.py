@@ -46,7 +46,7 @@ def likely_candidates(model: FittedModel, context: Context, generator: torch.Gen
     """Draws and one-change neighbours of seen combinations, the most frequent first, each once."""
     space = model.space
     draws = torch.cat([d.y.reshape(-1, space.num_items) for _, d in model.weighted_draws(context, generator=generator)])
-    pool = torch.cat([draws.long(), one_change_away(space, model.seen, MAX_CANDIDATES)[0]])[:MAX_CANDIDATES]
+    pool = torch.cat([draws.long(), one_change_away(space, model.seen.points, MAX_CANDIDATES)[0]])[:MAX_CANDIDATES]
     return torch.unique(pool, dim=0)
 
 
@@ -79,7 +79,7 @@ def unseen_others(model: FittedModel, points: Tensor, slot: int) -> Tensor:
     points = points.clone()
     points[:, slot] = 0
     points = torch.unique(points, dim=0)
-    seen = model.seen.clone()
+    seen = model.seen.points.clone()
     seen[:, slot] = 0
     return points[~torch.isin(model.space.key(points), model.space.key(seen))]
 
@@ -87,12 +87,12 @@ def unseen_others(model: FittedModel, points: Tensor, slot: int) -> Tensor:
 def nearest_seen(model: FittedModel, y: Tensor, skip: int | None) -> tuple[Tensor, Tensor]:
     """(nearest seen combination, distance), the outcome's slot left out of the count."""
     if skip is None or not len(y):
-        distance, index = model.nearest_seen(y) if len(y) else (y.new_zeros(0), y.new_zeros(0))
-        return model.seen[index], distance
+        distance, index = model.seen.nearest(y) if len(y) else (y.new_zeros(0), y.new_zeros(0))
+        return model.seen.points[index], distance
     other = [i for i in range(y.shape[1]) if i != skip]
-    differs = (y[:, None, other] != model.seen[None, :, other]).sum(-1)
+    differs = (y[:, None, other] != model.seen.points[None, :, other]).sum(-1)
     best = differs.min(1)
-    return model.seen[best.indices], best.values
+    return model.seen.points[best.indices], best.values
 
 
 def labels_of(space: OutputSpace, y: Tensor, skip: int | None) -> tuple[str, ...]:

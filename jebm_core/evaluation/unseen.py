@@ -129,11 +129,11 @@ def good_turing(counts: Int64[Tensor, " combination"]) -> Share:
 
 def frequency_log_prob(model: FittedModel, y: Int64[Tensor, "row item"]) -> Float[Tensor, " row"]:
     """The smoothed-frequency baseline in nats: 95 % the training share of the combination, 5 % uniform on the space."""
-    keys, order = model.space.key(model.seen).sort()
+    keys, order = model.space.key(model.seen.points).sort()
     wanted = model.space.key(y)
     slot = torch.searchsorted(keys, wanted).clamp_max(len(keys) - 1)
-    count = torch.where(keys[slot] == wanted, model.seen_counts[order[slot]], 0).double()
-    share = (1 - FREQUENCY_SMOOTHING) * count / model.seen_counts.sum()
+    count = torch.where(keys[slot] == wanted, model.seen.counts[order[slot]], 0).double()
+    share = (1 - FREQUENCY_SMOOTHING) * count / model.seen.counts.sum()
     uniform = torch.full_like(share, math.log(FREQUENCY_SMOOTHING) - model.space.log_cardinality())
     return torch.logaddexp(share.log(), uniform)
 
@@ -144,7 +144,7 @@ def seen_mass(
 ) -> Float[Tensor, " batch"]:
     """Σ_{c seen} p(c|x), at most 1; ``log_mass`` is what p with its learned τ adds up to, 0 without it."""
     size = max(1, _ELEMENTS // (p.scores.theta.shape[0] + model.space.num_statistics**2))
-    total = torch.stack([p.log_prob_of(part).logsumexp(0) for part in model.seen.split(size)]).logsumexp(0)
+    total = torch.stack([p.log_prob_of(part).logsumexp(0) for part in model.seen.points.split(size)]).logsumexp(0)
     return (total if log_mass is None else total - log_mass).exp().clamp(max=1.0)
 
 
@@ -182,7 +182,7 @@ def rank_unseen(
         candidates = space.listing(model.device) if listed else likely_candidates(model, context, generator)
     place = None if outcome is None else outcome_place(space, outcome)
     candidates = (
-        candidates[~model.seen_before(candidates)] if place is None else unseen_others(model, candidates, place[0])
+        candidates[~model.seen.contains(candidates)] if place is None else unseen_others(model, candidates, place[0])
     )
     return _ranked(model, context, candidates, place, outcome, n, exact=listed, listed=listed, by_score=True)
 

@@ -36,7 +36,8 @@ def fit_and_evaluate(context: JobContext) -> str | None:
         Cancelled: if the run was asked to stop.
     """
     from jebm_core.evaluation import evaluate
-    from jebm_core.fitting import FitSettings, Progress, fit
+    from jebm_core.fitting import FitSettings, fit
+    from jebm_core.progress import Progress
 
     begun = time.time()
     spec, folder = context.spec, context.folder

@@ -19,7 +19,7 @@ from tests.benchmarks.harness import (
 )
 
 if TYPE_CHECKING:
-    from jebm_core.fitting import Progress
+    from jebm_core.progress import Progress
     from jebm_core.tables import Examples
 
 DATA = ROOT.parent / "shared" / "data"
