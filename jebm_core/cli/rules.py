@@ -1,6 +1,5 @@
 """``jebm rules``: what a file of rules allows, and which rows of a table it refuses."""
 
-import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +15,6 @@ from jebm_core.errors import SpecError
 if TYPE_CHECKING:
     from jebm_core.rules.compiled import CompiledRules
     from jebm_core.rules.language import RuleSet
-    from jebm_core.rules.problem import Problem
-    from jebm_core.spaces import Ruled
     from jebm_core.tables import Examples
 
 _SHOWN = 10
@@ -66,13 +63,15 @@ def rules(
         compiled = _compiled(given, examples)
     seconds = time.perf_counter() - started
     whole = not (count or sample or check or marginals or export)
+    from jebm_core.evaluation.rules import rule_marginals, rule_samples
+
     record: dict[str, Any] = {"rules": str(file), "source": given.source, **_counted(compiled, seconds)}
     if whole:
-        record |= _amounts_to(compiled)
+        record |= _effects(compiled)
     if marginals:
-        record["marginals"] = _marginals(compiled)
+        record["marginals"] = rule_marginals(compiled)
     if sample:
-        record["sample"] = _drawn(compiled, sample, seed)
+        record["sample"] = rule_samples(compiled, sample, seed)
         if out is not None:
             import pandas as pd
 
@@ -106,106 +105,46 @@ def _compiled(given: "RuleSet", examples: "Examples | None") -> "CompiledRules":
 
 
 def _counted(compiled: "CompiledRules", seconds: float) -> dict[str, Any]:
-    problem = compiled.problem
-    everything = math.factorial(problem.outputs) if problem.is_ranking else math.prod(problem.sizes)
+    from jebm_core.evaluation.rules import summarise_rules
+
+    found = summarise_rules(compiled)
     return {
-        "kind": problem.schema.kind,
-        "count": str(compiled.total),
-        "log_count": math.log(compiled.total),
-        "variables": len(problem.sizes),
-        "outputs": problem.outputs,
-        "valid_outputs": str(compiled.diagram.count()),
-        "share": math.exp(math.log(compiled.total) - math.log(everything)),
-        "conditions": len(problem.conditions),
-        "preferences": len(problem.preferences),
-        "nodes": compiled.diagram.nodes,
+        "kind": found.kind,
+        "count": str(found.count),
+        "log_count": found.log_count,
+        "variables": found.variables,
+        "outputs": found.outputs,
+        "valid_outputs": str(found.valid_outputs),
+        "share": found.share,
+        "conditions": found.conditions,
+        "preferences": found.preferences,
+        "nodes": found.nodes,
+        "forced": list(found.forced),
+        "impossible": list(found.impossible),
         "seconds": round(seconds, 4),
     }
 
 
-def _amounts_to(compiled: "CompiledRules") -> dict[str, Any]:
-    from jebm_core.rules.explain import effects, fixed_options
-    from jebm_core.rules.notation.printer import describe
+def _effects(compiled: "CompiledRules") -> dict[str, Any]:
+    from jebm_core.evaluation.rules import rule_effects
 
-    given = compiled.problem.rules.rules
-    found = effects(compiled.problem)
-    total = compiled.total
-    forced, impossible = fixed_options(compiled.problem, compiled.diagram)
-    return {
-        "forced": forced,
-        "impossible": impossible,
-        "redundant": None
-        if found is None
-        else [{"line": given[e.rule].line, "rule": describe(given[e.rule])} for e in found if e.is_redundant(total)],
-        "effects": None
-        if found is None
-        else [
-            {"line": given[e.rule].line, "rule": describe(given[e.rule]), "count_without": str(e.count_without)}
-            for e in found
-        ],
-    }
-
-
-def _space(compiled: "CompiledRules") -> "Ruled":
-    from jebm_core.recipes import describe_space
-
-    schema = compiled.problem.schema
-    return describe_space(schema.kind, schema.names, schema.options, compiled)  # pyright: ignore[reportReturnType]
-
-
-def _marginals(compiled: "CompiledRules") -> dict[str, float]:
-    import torch
-
-    space = _space(compiled)
-    shares = space.linear_marginals(torch.zeros(1, space.num_statistics, dtype=torch.float64))[0].tolist()
-    return dict(zip(_statistic_names(compiled.problem), shares, strict=True))
-
-
-def _statistic_names(problem: "Problem") -> list[str]:
-    schema = problem.schema
-    if schema.kind == "configurations":
-        return [
-            f"{name}={option}" for name, options in zip(schema.names, schema.options, strict=True) for option in options
-        ]
-    if schema.kind == "rankings":
-        return [f"{name} in place {place}" for name in schema.names for place in range(1, len(schema.names) + 1)]
-    return list(schema.names)
-
-
-def _drawn(compiled: "CompiledRules", count: int, seed: int) -> list[dict[str, Any]]:
-    import torch
-
-    schema, space = compiled.problem.schema, _space(compiled)
-    even = torch.zeros(1, space.num_statistics, dtype=torch.float64)
-    drawn = space.linear_sample(even, count, generator=torch.Generator().manual_seed(seed))[:, 0].tolist()
-    if schema.kind == "configurations":
-        named = ([slot[o] for slot, o in zip(schema.options, row, strict=True)] for row in drawn)
-    else:
-        named = ([place + 1 for place in row] if schema.kind == "rankings" else row for row in drawn)
-    return [dict(zip(schema.columns, row, strict=True)) for row in named]
+    found = rule_effects(compiled)
+    if found is None:
+        return {"redundant": None, "effects": None}
+    said = [{"line": e.line, "rule": e.rule, "count_without": str(e.count_without)} for e in found]
+    return {"redundant": [said[n] for n, e in enumerate(found) if e.redundant], "effects": said}
 
 
 def _checked(compiled: "CompiledRules", examples: "Examples") -> dict[str, Any]:
-    from jebm_core.rules.data import broken_rules
-    from jebm_core.rules.notation.printer import describe
+    from jebm_core.evaluation.rules import check_rows
 
-    given = compiled.problem.rules.rules
-    names = [{"line": rule.line, "rule": describe(rule)} for rule in given]
-    names.append({"line": 0, "rule": "the rules and declarations taken together"})
-    broken = broken_rules(compiled, examples)
-    rows = [examples.table.row_number(position) for position in examples.keep]
-    bad = [bool(line.any()) for line in broken]
+    found = check_rows(compiled, examples)
+    names = [{"line": rule.line, "rule": rule.rule} for rule in found.rules]
     return {
-        "rows": len(rows),
-        "rows_broken": sum(bad),
-        "rules_broken": [
-            {**name, "rows": int(times)} for name, times in zip(names, broken.sum(0), strict=True) if times
-        ],
-        "broken_rows": [
-            {"row": row, "rules": [name for name, breaks in zip(names, line, strict=True) if breaks]}
-            for row, line, any_broken in zip(rows, broken, bad, strict=True)
-            if any_broken
-        ],
+        "rows": found.rows,
+        "rows_broken": len(found.broken),
+        "rules_broken": [{**name, "rows": rule.rows} for name, rule in zip(names, found.rules, strict=True)],
+        "broken_rows": [{"row": row, "rules": [names[n] for n in which]} for row, which in found.broken],
     }
 
 
@@ -247,7 +186,7 @@ def _lines(record: dict[str, Any], counted: bool) -> Iterator[str]:
         if record["valid_outputs"] != record["count"]:
             yield f"  {record['valid_outputs']} where only the columns of the table count"
     if "redundant" in record:
-        yield from _amount_lines(record)
+        yield from _effect_lines(record)
     for name, share in record.get("marginals", {}).items():
         yield f"{share:8.4f}  {name}"
     for row in record.get("sample", ())[:_SHOWN]:
@@ -260,7 +199,7 @@ def _lines(record: dict[str, Any], counted: bool) -> Iterator[str]:
             yield f"  {rule['rows']} rows, line {rule['line']}: {rule['rule']}"
 
 
-def _amount_lines(record: dict[str, Any]) -> Iterator[str]:
+def _effect_lines(record: dict[str, Any]) -> Iterator[str]:
     for key, words in (("forced", "always chosen"), ("impossible", "never possible")):
         if record[key]:
             yield f"  {words}: {', '.join(record[key])}"

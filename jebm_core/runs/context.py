@@ -55,6 +55,24 @@ class JobContext:
         """
         return RunStore(self._home).dataset_file(self.spec.dataset)
 
+    @property
+    def candidates(self) -> Path:
+        """The file of candidates that the reference ``table`` needs.
+
+        Raises:
+            UserError: if it is no longer there.
+        """
+        return RunStore(self._home).dataset_file(self.spec.source)
+
+    @property
+    def generator(self) -> Path:
+        """The model folder of the run that the reference ``model`` needs.
+
+        Raises:
+            UserError: if the run's name is not one.
+        """
+        return self._home.run(self.spec.source).model
+
     def should_stop(self) -> bool:
         """True if the work should leave a checkpoint and raise ``Cancelled``."""
         return self.cancelled or self.superseded

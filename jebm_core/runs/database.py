@@ -11,9 +11,23 @@ from filelock import FileLock
 
 from jebm_core.errors import UserError
 
-VERSION = 1
+VERSION = 2
 
-_TABLES = """
+_GENERATOR = """
+CREATE TABLE generator (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    rules TEXT NOT NULL,
+    reference TEXT NOT NULL,
+    source TEXT NOT NULL,
+    created REAL NOT NULL,
+    UNIQUE (name, version)
+) WITHOUT ROWID;
+"""
+_UPGRADES = {1: _GENERATOR}  # what brings a file of this version to the next one
+_TABLES = f"""
+{_GENERATOR}
 CREATE TABLE dataset (
     sha256 TEXT PRIMARY KEY, name TEXT NOT NULL, bytes INTEGER NOT NULL, created REAL NOT NULL
 ) WITHOUT ROWID;
@@ -70,8 +84,9 @@ class Database:
                 with FileLock(path.with_name(f"{path.name}.lock")):
                     if not path.exists():
                         self._create()
-            with self.reading() as connection:
-                version = connection.execute("PRAGMA user_version").fetchone()[0]
+            version = self._version()
+            if version in _UPGRADES:
+                version = self._upgrade()
         if version != VERSION:
             raise UserError(
                 "Expected a run store of version {expected}; found version {found} in {file}. "
@@ -80,6 +95,21 @@ class Database:
                 found=version,
                 file=str(path),
             )
+
+    def _version(self) -> int:
+        with self.reading() as connection:
+            return connection.execute("PRAGMA user_version").fetchone()[0]
+
+    def _upgrade(self) -> int:
+        with self.writing() as connection:
+            # Inside the write lock: of two processes, the second finds the work done.
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            while version in _UPGRADES:
+                for statement in filter(str.strip, _UPGRADES[version].split(";")):
+                    connection.execute(statement)
+                version += 1
+            connection.execute(f"PRAGMA user_version = {version}")
+        return version
 
     def _create(self) -> None:
         # Made under another name: a file under the right name always has its tables.

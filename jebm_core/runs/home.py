@@ -16,6 +16,7 @@
 import json
 import os
 import re
+import secrets
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from typing import final
 from jebm_core.errors import UserError
 
 _RUN_ID = re.compile(r"[a-z0-9]{4,32}")
+_ID_SIGNS = "abcdefghjkmnpqrstuvwxyz23456789"  # no 0/o, 1/i/l: people read names aloud
 _LONGEST_NAME = 200  # bytes; common file systems stop at 255, and a temporary suffix must fit
 
 
@@ -122,6 +124,11 @@ def default_home() -> Home:
     else:
         base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
     return Home((base / "jebm").absolute())
+
+
+def new_id() -> str:
+    """A name that people can read aloud, for a run or a generator version."""
+    return "".join(secrets.choice(_ID_SIGNS) for _ in range(8))
 
 
 def plain_name(name: str) -> str:

@@ -101,6 +101,10 @@ class RunSpec:
         seed: of the split.
         language: of the person who started the run.
         kind_of_work: ``fit``.
+        rules: the rules that hold, as text; empty for none.
+        generator: the saved generator version that rules and reference came from; empty for none.
+        source: what the reference needs besides: the SHA-256 of a data set of candidates for ``table``, another run
+            for ``model``.
 
     Raises:
         SpecError: if a value can't be met.
@@ -118,6 +122,9 @@ class RunSpec:
     seed: int = 0
     language: str = "en"
     kind_of_work: str = "fit"
+    rules: str = ""
+    generator: str = ""
+    source: str = ""
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.hold_out_fraction) and 0 <= self.hold_out_fraction < 1):
@@ -169,6 +176,30 @@ class Dataset:
     name: str
     bytes: int
     created: float
+
+
+@final
+@dataclass(frozen=True)
+class GeneratorVersion:
+    """A saved candidate generator: rules as text, and the reference that draws under them.
+
+    Attributes:
+        version: 1, 2, … of this name.
+        reference: the name of a reference as `FitSettings` knows it; source: as in `RunSpec`.
+    """
+
+    id: str
+    name: str
+    version: int
+    rules: str
+    reference: str
+    source: str
+    created: float
+
+    @property
+    def title(self) -> str:
+        """The name with its version: ``Assembly · 2``."""
+        return f"{self.name} · {self.version}"
 
 
 @final

@@ -6,7 +6,6 @@ runs. Nothing here imports torch.
 
 import hashlib
 import json
-import secrets
 import shutil
 import sqlite3
 import tempfile
@@ -16,11 +15,11 @@ from typing import final
 
 from jebm_core.errors import UserError
 from jebm_core.runs.database import Database, explained
-from jebm_core.runs.home import Home, RunFolder, default_home, plain_name
+from jebm_core.runs.generators import GeneratorStore
+from jebm_core.runs.home import Home, RunFolder, default_home, new_id, plain_name
 from jebm_core.runs.launch import start_runner
 from jebm_core.runs.records import Dataset, Message, ProgressRow, RunSpec, RunView, State, spec_from_text
 
-_ID_SIGNS = "abcdefghjkmnpqrstuvwxyz23456789"  # no 0/o, 1/i/l: people read names aloud
 _PIECE = 1 << 20
 
 _VIEW = """
@@ -45,6 +44,7 @@ class RunStore:
         self.home = default_home() if home is None else home
         self._idle_seconds = idle_seconds
         self._database = Database(self.home.database)
+        self.generators = GeneratorStore(self._database)
 
     # --- data sets -----------------------------------------------------------------------------------------------
 
@@ -115,9 +115,9 @@ class RunStore:
         self.dataset_file(spec.dataset)
         text = json.dumps(spec.to_json(), ensure_ascii=False)
         with explained(self.home.database), self._database.writing() as connection:
-            run_id = _new_id()
+            run_id = new_id()
             while connection.execute("SELECT 1 FROM run WHERE id = ?", (run_id,)).fetchone():
-                run_id = _new_id()
+                run_id = new_id()
             connection.execute(
                 "INSERT INTO run (id, dataset, spec, state, created, place) VALUES "
                 "(?, ?, ?, 'queued', ?, (SELECT coalesce(max(place), 0) + 1 FROM run))",
@@ -243,10 +243,6 @@ class RunStore:
 def ensure_runner(home: Home | None = None) -> bool:
     """``RunStore(home).ensure_runner()``, for a page that has no store at hand."""
     return RunStore(home).ensure_runner()
-
-
-def _new_id() -> str:
-    return "".join(secrets.choice(_ID_SIGNS) for _ in range(8))
 
 
 def _copy(content: bytes | Path, file: Path) -> tuple[str, int]:

@@ -36,8 +36,10 @@ def fit_and_evaluate(context: JobContext) -> str | None:
         Cancelled: if the run was asked to stop.
     """
     from jebm_core.evaluation import evaluate
+    from jebm_core.fitted import load
     from jebm_core.fitting import FitSettings, fit
     from jebm_core.progress import Progress
+    from jebm_core.rules.notation.parser import parse_rules
 
     begun = time.time()
     spec, folder = context.spec, context.folder
@@ -50,6 +52,9 @@ def fit_and_evaluate(context: JobContext) -> str | None:
         on_progress=context.on_progress,
         should_stop=context.should_stop,
         checkpoint=folder.checkpoint,
+        rules=parse_rules(spec.rules) if spec.rules.strip() else None,
+        candidates=read_table(context.candidates) if settings.reference == "table" else None,
+        generator=load(context.generator) if settings.reference == "model" else None,
     )
     _replace_folder(result.model.save, folder.model)
 
@@ -105,6 +110,8 @@ def provenance(spec: RunSpec, settings: "FitSettings", seconds: float) -> dict[s
     return {
         "data_sha256": spec.dataset,
         "data_name": spec.dataset_name,
+        "rules": spec.rules,
+        "generator": spec.generator,
         "seed": spec.seed,
         "settings": settings.to_json(),
         "versions": {"jebm": _version_of_jebm(), "python": platform.python_version(), "torch": str(torch.__version__)},
