@@ -1,4 +1,8 @@
-"""The design rules of the drive assemblies, and the file in which other tools read them."""
+"""The design rules of the drive assemblies, and the files in which people and other tools read them."""
+
+import re
+from collections.abc import Sequence
+from typing import Literal
 
 from sample_data.assembly import SLOTS
 from sample_data.design import Rule
@@ -188,3 +192,36 @@ def dimacs() -> str:
     lines.append(f"p cnf {len(names)} {len(clauses)}")
     lines += [" ".join(map(str, clause)) + " 0" for clause in clauses]
     return "\n".join(lines) + "\n"
+
+
+Language = Literal["en", "ja"]
+
+
+def text(lang: Language, notes: Language | None = None) -> str:
+    """The rules as jebm reads them, one a line, each beneath its sentence.
+
+    Args:
+        lang: of the file whose columns and options the rules name.
+        notes: language of the sentences; that of the file where it is left out.
+    """
+    notes = notes or lang
+    heading = {"en": "# Design rules of the drive assemblies", "ja": "# 駆動ユニットの設計ルール"}[notes]
+    lines = [heading]
+    for rule in RULES:
+        when = " and ".join(_chosen(slot, values, lang) for slot, values in rule.when.items())
+        then = " and ".join(
+            _chosen(slot, values, lang, avoided=rule.kind == "excludes") for slot, values in rule.then.items()
+        )
+        lines += ["", f"# {rule.ja if notes == 'ja' else rule.en}", f"if {when} then {then}"]
+    return "\n".join(lines) + "\n"
+
+
+def _chosen(name: str, values: Sequence[str], lang: Language, *, avoided: bool = False) -> str:
+    """One slot with one of its options, or with none of them."""
+    slot = next(slot for slot in SLOTS if slot.name == name)
+    called = (slot.name if lang == "en" else slot.japanese_name()).removeprefix("c_")
+    options = [option.value if lang == "en" else option.ja for option in slot.options if option.value in values]
+    shown = [option if re.fullmatch(r"[^\W\d][\w.\-]*", option) else f'"{option}"' for option in options]
+    if len(shown) == 1:
+        return f"{called} {'!=' if avoided else '='} {shown[0]}"
+    return f"{called} {'not in' if avoided else 'in'} {{{', '.join(shown)}}}"

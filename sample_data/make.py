@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from sample_data import assembly, maintenance, suppliers
-from sample_data.assembly_rules import RULES, dimacs
+from sample_data.assembly_rules import RULES, dimacs, text
 from sample_data.design import ALWAYS, Effect, Project
 from sample_data.readme import readme
 from sample_data.truth import Truth
@@ -127,6 +127,8 @@ def build() -> dict[str, bytes]:
     files["assembly_ja.csv"] = _csv(_japanese(tables["assembly"]), "cp932")
     files["assembly_candidates.csv"] = _csv(candidates)
     files["assembly_rules.cnf"] = dimacs().encode()
+    files["assembly.rules"] = text("en").encode()
+    files["assembly_ja.rules"] = text("ja").encode()
     files["truth.json"] = _json(specs)
     files["labels.json"] = _json({module.PROJECT.name: module.PROJECT.labels() for module in projects})
     files["README.md"] = readme(truths, tables, CANDIDATES).encode()

@@ -21,7 +21,8 @@ held against the truth: probabilities, the log-partition, and the chance that an
 | `assembly.csv` | drive assemblies: one option in each of seven slots (`c_…`), the order's conditions (`x_…`), and the test result `c_result` |
 | `assembly_ja.csv` | the same rows with Japanese headers and options, in cp932 as Japanese Excel writes it |
 | `assembly_candidates.csv` | {candidates} valid assemblies that were never built, without a result: a list to score |
-| `assembly_rules.cnf` | the design rules in DIMACS form; `c N slot=option` lines name the variables |
+| `assembly.rules`, `assembly_ja.rules` | the design rules as jebm reads them, one a line, in the words of either file |
+| `assembly_rules.cnf` | the same in DIMACS form; `c N slot=option` lines name the variables |
 | `maintenance.csv` | maintenance visits: which of 14 actions (`y_…`, 0 or 1) were carried out |
 | `suppliers.csv` | orders: the ranking of six suppliers (`r_…`, 1 = most preferred) |
 | `labels.json` | English and Japanese names of every column and option; title, question and description of each project |

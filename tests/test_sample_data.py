@@ -22,6 +22,11 @@ from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.preprocessing import StandardScaler
 
 from jebm_core.errors import SpecError, TableError
+from jebm_core.rules.compiled import compile_rules
+from jebm_core.rules.data import broken_rules
+from jebm_core.rules.notation.files import read_rule_file
+from jebm_core.rules.problem import bind
+from jebm_core.tables import guess_roles, read_examples, read_table
 from sample_data import design
 from sample_data import truth as truth_module
 from sample_data.make import main
@@ -180,6 +185,18 @@ def test_valid_agrees_with_the_rule_file_over_every_combination() -> None:
     np.testing.assert_array_equal(truth.valid(everything), satisfied)
     assert satisfied.sum() == len(truth.listing)
     assert len(np.unique(truth.listing, axis=0)) == len(truth.listing)
+
+
+@pytest.mark.parametrize("name", ["assembly", "assembly_ja"])
+def test_the_rules_as_text_leave_what_the_truth_allows(name: str) -> None:
+    table = read_table(FOLDER / f"{name}.csv")
+    examples = read_examples(table, guess_roles(table))
+    rules = read_rule_file(FOLDER / f"{name}.rules")
+    compiled = compile_rules(bind(rules, examples.outputs.schema, features=examples.roles.features))
+    results = len(examples.outputs.options[-1])
+    assert compiled.diagram.count() == results * len(load_truth("assembly").listing)
+    assert len(rules.rules) == len(load_truth("assembly").rules)
+    assert not broken_rules(compiled, examples).any()
 
 
 def test_every_built_assembly_obeys_the_rules_and_a_broken_one_has_probability_zero() -> None:

@@ -1,0 +1,1 @@
+"""The parts of the rule editor that the browser reads; ``rule_editor`` gives them to Streamlit."""
