@@ -12,6 +12,26 @@ JebmError
 A message says what was expected, what was found, where, and what to do next.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import final
+
+
+@final
+@dataclass(frozen=True)
+class Phrase:
+    """A part of a sentence with a template of its own, so that it is translated with the sentence that holds it.
+
+    >>> str(Phrase("line {line}", {"line": 3}))
+    'line 3'
+    """
+
+    template: str
+    values: Mapping[str, object] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.template.format(**self.values) if self.values else self.template
+
 
 class JebmError(Exception):
     """Base of every error that jebm raises on purpose."""

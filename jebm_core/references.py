@@ -140,7 +140,7 @@ class RuledReference(Reference):
             raise SpecError(
                 "Expected the reference uniform, marginals or a classifier under rules that weigh combinations or "
                 "depend on x, found {found}; choose one of these.",
-                found=type(inner).__name__,
+                found=inner.to_json()["kind"],
             )
         self.space, self.inner = space, inner
         self.rules = WeightedRules(space)

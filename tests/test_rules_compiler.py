@@ -25,6 +25,7 @@ from jebm_core.rules.explain import conflict, effects, fixed_options, violations
 from jebm_core.rules.language import RuleSet
 from jebm_core.rules.notation.files import read_rule_file
 from jebm_core.rules.notation.parser import parse_rules
+from jebm_core.rules.notation.structured import from_structured
 from jebm_core.rules.paths import PathSampler
 from jebm_core.rules.problem import bind
 from jebm_core.spaces import Ruled
@@ -55,7 +56,7 @@ def suited(rules: RuleSet) -> bool:
     try:
         bind(rules)
     except RuleError as error:
-        return "expected places" not in str(error)
+        return "expected place" not in str(error)
     return True
 
 
@@ -291,21 +292,32 @@ def test_what_is_forced_and_what_is_impossible():
 WRONG = {
     "items a, b\na\nnot a": "rules: no combination obeys all the rules; these 2 can't hold together: line 2: a; "
     "line 3: not a. Change or remove one of them.",
-    "items a, b\nsize at least 3": "rules: no combination obeys all the rules; these 1 can't hold together: line 2: "
-    "size at least 3. Change or remove one of them.",
-    "ranking a, b, c\na above b\nb above c\nc above a": "rules: the order rules go in a circle: a above b above c "
-    "above a; take one of them out.",
-    "ranking a, b\na in place 3": "rules, line 2, column 1: expected places from 1 to 2 for 'a', found 3 to 3; "
-    "correct them.",
-    "slot s: u, v\nsize at least 1": "rules: a rule about size needs a set of items, found configurations; count the "
-    "slots you mean: at most 2 of {A = a, B = b}.",
-    "ranking a, b\nb": "rules, line 2, column 1: the rule about 'b' needs items that are chosen, or slots, found "
-    "rankings; take it out.",
-    "items a, b\na above b": "rules, line 2, column 1: the rule about 'a' needs a ranking, found subsets; take it out.",
+    "items a, b\na and not a\nb": "rules, line 2: no combination obeys this rule: a and not a. Change it, or take it "
+    "out.",
+    "ranking a, b\nsize at least 1": "rules: expected a rule about the order, since the outputs are a ranking, found "
+    "one about size, which every ranking has in common. Take it out.",
+    "ranking a, b\na in places 2 to 3": "rules, line 2, column 1: expected places from 1 to 2, or from -1 to -2 "
+    "counted from the last, the first before the last, for 'a', found 2 to 3. Correct them.",
+    "items a, b\nsize at least 3": "rules, line 2: no combination obeys this rule: size at least 3. Change it, "
+    "or take it out.",
+    "ranking a, b, c\na above b\nb above c\nc above a": "rules: the order rules go in a circle: a above b "
+    "above c above a. Take one of them out.",
+    "ranking a, b\na in place 3": "rules, line 2, column 1: expected a place from 1 to 2, or from -1 to -2 "
+    "counted from the last, for 'a', found 3. Correct it.",
+    "slot s: u, v\nsize at least 1": "rules: expected a rule about slots, found one about size, which counts "
+    "items. Count the options that you mean, for example: at most 2 of {A = "
+    "a, B = b}.",
+    "ranking a, b\nb": "rules, line 2, column 1: expected a rule about the order, since the outputs are a "
+    "ranking, found 'b' as something that is chosen. Write for example “A above B” or “A in "
+    "top 3”, or take the rule out.",
+    "items a, b\na above b": "rules, line 2, column 1: expected a rule about what is chosen, since the outputs "
+    "are subsets, found one about the place of 'a' in an order. Take the rule out, or "
+    "choose columns with ranks as targets.",
     "a requires b": "rules: expected declarations such as “items A, B” or “slot Motor: servo, stepper”, or a table "
     "whose columns the names are; found neither. Declare the names, or give a table.",
-    "slot s: u, v\nprobability s: u 1": "rules, line 2, column 13: the probabilities of 's' add up to 1, which leaves "
-    "nothing for 'v'; name every option, or forbid those that are impossible.",
+    "slot s: u, v\nprobability s: u 1": "rules, line 2, column 13: the probabilities of 's' add up to 1, which "
+    "leaves nothing for 'v'. Name every option, or forbid those that are "
+    "impossible.",
 }
 
 
@@ -316,20 +328,35 @@ def test_rules_that_cannot_be_met_are_one_sentence(text: str):
     assert str(caught.value) == WRONG[text]
 
 
+def test_rules_from_json_have_no_line():
+    for rules, sentence in (
+        (["a", "not a"], "r: no combination obeys all the rules; these 2 can't hold together: a; not a. Change or "
+         "remove one of them."),
+        (["a and not a"], "r: no combination obeys this rule: a and not a. Change it, or take it out."),
+        (["a above b"], "r: expected a rule about what is chosen, since the outputs are subsets, found one about the "
+         "place of 'a' in an order. Take the rule out, or choose columns with ranks as targets."),
+    ):  # fmt: skip
+        with pytest.raises(RuleError) as caught:
+            compile_rules(bind(from_structured({"items": ["a", "b"], "rules": rules}, "r")))
+        assert str(caught.value) == sentence
+
+
 SLOTS = OutputSchema("configurations", ("s", "t"), ("c_s", "c_t"), (("u", "v"), ("p", "q")))
 WRONG_BESIDE_A_TABLE = {
-    "s requires t = p": "rules, line 1, column 1: 's' is a slot, so expected one of its options (u, v); write it as "
-    "in: s = u",
-    "s = uu requires t = p": "rules, line 1, column 5: 'uu' is not a known option of s; the nearest is 'u'. Correct "
-    "the name, or declare it.",
-    "probability s: u 0.5\nprobability c_s: u 0.6": "rules, line 2, column 13: expected one probability of 'c_s', "
-    "found a second; keep one.",
-    "total cost at most 3": "rules, line 1, column 7: 'cost' is not a known attribute; there is none. Declare it, or "
-    "take the rule out.",
+    "s requires t = p": "rules, line 1, column 1: expected one of the options of the slot 's' (u, v), found "
+    "its name alone. Write for example: s = u.",
+    "s = uu requires t = p": "rules, line 1, column 5: 'uu' is not a known option of 's'; the nearest is 'u'. "
+    "Correct the name, or declare it.",
+    "probability s: u 0.5\nprobability c_s: u 0.6": "rules, line 2, column 13: expected one probability of "
+    "'c_s', found a second. Keep one.",
+    "total cost at most 3": "rules, line 1, column 7: expected a declared attribute, found 'cost', and none is "
+    "declared. Declare it, for example: attribute cost: A 3, B 5.5.",
     "ranking a, b": "rules: expected rules for configurations, which the table has, found declarations of rankings. "
     "Choose other target columns, or other rules.",
     "slot s: u, v\nslot z: a, b\nprefer 2: z = a or s = u": "rules, line 3: expected a preference about "
-    "columns of the table, found 'z', which the table does not have; leave the preference out, or add the column.",
+    "columns of the table, found 'z', which the table "
+    "does not have. Leave the preference out, or add "
+    "the column.",
 }
 
 
@@ -347,7 +374,11 @@ def test_names_that_a_table_does_not_have():
     assert str(caught.value) == (
         "rules, line 1, column 15: 'jaz' is not a known item; the nearest is 'jazz'. Correct the name, or declare it."
     )
-    with pytest.raises(RuleError, match=r"'speed' is not a known feature; the nearest is 'load'"):
+    with pytest.raises(
+        RuleError,
+        match=r"the condition needs the feature 'speed', which the table does not "
+        r"have; the nearest is 'load'",
+    ):
         bind(parse_rules("where speed > 5: rock requires jazz"), schema, features=["x_load"])
     assert bind(parse_rules("y_rock requires c_jazz\nwhere load > 5: rock"), schema, features=["x_load"]).demands
 

@@ -73,7 +73,7 @@ def test_every_valid_combination_is_exactly_one_model(rules):
     try:
         text = write_dimacs(rules)
     except RuleError as error:
-        assume("can't be written as DIMACS CNF, where names" not in str(error))
+        assume("can't be written as DIMACS CNF, where " not in str(error))
         raise
     found, cnf = solutions(text)
     assert Counter(labels(model, cnf) for model in found) == expected(rules)
@@ -85,7 +85,7 @@ def test_what_is_written_reads_back_with_the_same_combinations(rules):
     try:
         read = read_dimacs(write_dimacs(rules), "r.cnf")
     except RuleError as error:
-        assume("can't be written as DIMACS CNF, where names" not in str(error))
+        assume("can't be written as DIMACS CNF, where " not in str(error))
         raise
     assume(sum(variable.hidden for variable in read.variables) <= 8)
     names = {variable.name.text for variable in rules.variables}
@@ -332,15 +332,18 @@ def test_a_sum_with_too_many_steps_is_refused():
          "knows no exceptions. Leave the rule out, or take prefer away.", 3),
         ("items A\nwhere x == 1: A", "r, rule 1 (where x == 1: A): a rule for some contexts can't be written as DIMACS "
          "CNF, which knows no contexts. Leave the rule out, or take where away.", 2),
-        ('items "A=B"', "r: the name 'A=B' can't be written as DIMACS CNF, where names fill a line, hold no = but that "
-         "of an option, and do not all end in a type such as bool. Change the name.", 0),
-        ('items "A "', "r: the name 'A ' can't be written as DIMACS CNF, where names fill a line, hold no = but that "
-         "of an option, and do not all end in a type such as bool. Change the name.", 0),
-        ('items "A\\nB"', "r: the name 'A\\nB' can't be written as DIMACS CNF, where names fill a line, hold no = but "
-         "that of an option, and do not all end in a type such as bool. Change the name.", 0),
-        ('items "A bool"', "r: the name 'A bool' can't be written as DIMACS CNF, where names fill a line, hold "
-         "no = but "
-         "that of an option, and do not all end in a type such as bool. Change the name.", 0),
+        ('items "A=B"', "r: the name 'A=B' can't be written as DIMACS CNF, where a name is one line without "
+                        "white space at either end, holds no = but that of an option, and not all names end in "
+                        "a type such as bool. Change the name.", 0),
+        ('items "A "', "r: the name 'A ' can't be written as DIMACS CNF, where a name is one line without "
+                       "white space at either end, holds no = but that of an option, and not all names end in "
+                       "a type such as bool. Change the name.", 0),
+        ('items "A\\nB"', "r: the name 'A\\nB' can't be written as DIMACS CNF, where a name is one line "
+                          "without white space at either end, holds no = but that of an option, and not all "
+                          "names end in a type such as bool. Change the name.", 0),
+        ('items "A bool"', "r: the name 'A bool' can't be written as DIMACS CNF, where a name is one line "
+                           "without white space at either end, holds no = but that of an option, and not all "
+                           "names end in a type such as bool. Change the name.", 0),
     ],
 )  # fmt: skip
 def test_what_cnf_has_no_words_for(text, sentence, line):

@@ -403,6 +403,26 @@ def test_examples_that_messages_give_can_be_read(example):
             "expected a weight above 0 after prefer, found -1. A preference for the opposite is written "
             "with not, for example: prefer 1.5: not A.",
         ),
+        (
+            "prefer = A",
+            1,
+            8,
+            "expected a number after 'prefer', a word of the rule language, found '='. As a name it stands in double "
+            'quotes: "prefer".',
+        ),
+        (
+            "items A\nexactly = A",
+            2,
+            9,
+            "expected a number after 'exactly', a word of the rule language, found '='. As a name it stands in double "
+            'quotes: "exactly".',
+        ),
+        (
+            "'0.75 kW' or A",
+            1,
+            1,
+            'expected a word, found the quotation mark \'. Names stand in double quotes, for example: "0.75 kW".',
+        ),
         ("prefer A: A", 1, 8, "expected a number after 'prefer', found 'A'. For example: prefer 1.5: A requires B."),
         (
             "probability A: 1",
@@ -521,8 +541,8 @@ def test_examples_that_messages_give_can_be_read(example):
             '"A\\x" or B',
             1,
             1,
-            "expected a quote, a backslash, n or t after the backslash inside quotes, found 'x'. Write "
-            "two backslashes where one is meant.",
+            'expected \\", \\」, \\\\, \\n, \\r or \\t in a name in quotes, found \\x. Write \\\\ where one '
+            "backslash is meant.",
         ),
         ('"" or B', 1, 1, "expected a name between the quotes, found nothing. Give the name at least one character."),
         (
@@ -603,14 +623,14 @@ def test_examples_that_messages_give_can_be_read(example):
             "slot Motor: a, servo\nMotor",
             2,
             1,
-            "a slot is named with one of its options and an item alone, but 'Motor' is not. Write for "
+            "expected one of the options of the slot 'Motor' (a, servo), found its name alone. Write for "
             "example: Motor = a.",
         ),
         (
             "items A, B\nA = 1",
             2,
             1,
-            "a slot is named with one of its options and an item alone, but 'A' is not. Write for example: A.",
+            "expected the item 'A' alone, since an item is chosen or not, found it with an option. Write: A.",
         ),
         (
             "slot Gear: a, b\nGear = a or b",
@@ -818,7 +838,7 @@ def test_examples_that_messages_give_can_be_read(example):
             "slot M: a, b\nprobability M: 0.5",
             2,
             13,
-            "a slot is named with one of its options and an item alone, but 'M' is not. Write for example: M = a.",
+            "expected one of the options of the slot 'M' (a, b), found its name alone. Write for example: M = a.",
         ),
         (
             "ranking A, B\nA above D",

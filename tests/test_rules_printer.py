@@ -124,8 +124,13 @@ def test_a_conjunction_of_one_part_is_written_as_the_part():
         ),
         (
             RuleSet(rules=(Rule(Tuples((Name("A"),), ())),)),
-            "A table of allowed or forbidden combinations has no rows; expected at least one. Write always or never "
-            "instead of the table.",
+            "A table of allowed combinations has no rows, so nothing is allowed; expected at least one row. "
+            "Write never instead of the table.",
+        ),
+        (
+            RuleSet(rules=(Rule(Tuples((Name("A"),), (), allowed=False)),)),
+            "A table of forbidden combinations has no rows, so nothing is forbidden; expected at least one row. Write "
+            "always instead of the table.",
         ),
         (
             RuleSet(attributes=(Attribute(Name("cost"), ()),)),

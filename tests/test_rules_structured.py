@@ -109,8 +109,10 @@ def test_numbers_keep_their_digits():
 
 
 def test_what_has_no_text_still_has_a_record():
-    rules = RuleSet(rules=(Rule(Tuples((Name("A"),), ())), Rule(Place(Name("A"), -2, 1))))
+    rules = RuleSet(rules=(Rule(Place(Name("A"), -2, 1)),))
     assert from_structured(to_structured(rules), "r") == rules
+    # What allows nothing has another text.
+    assert from_structured(to_structured(RuleSet(rules=(Rule(Tuples((Name("A"),), ())),))), "r") == parse_rules("never")
 
 
 MISTAKES = [
@@ -158,31 +160,30 @@ MISTAKES = [
      "least, at most, …."),
     ("rules: [{exactly: 1}]", "rules[0]", "expected one of the keys item, slot, not, all, any, if, of, size, total, "
      "allowed, forbidden, above, next to, found exactly. For example: {if: A, then: B}."),
-    ("rules: [{of: [A]}]", "rules[0]", "expected exactly, at least or at most with a number, and the lower "
-     "bound first, "
-     "found {}. For example: {at least: 1, at most: 2, of: [A, B, C]}."),
-    ("rules: [{exactly: 1, at most: 2, of: [A]}]", "rules[0]", "expected exactly, at least or at most with a "
-     "number, and "
-     "the lower bound first, found exactly: 1, at most: 2. For example: {at least: 1, at most: 2, of: [A, B, C]}."),
-    ("rules: [{size: {at least: 3, at most: 2}}]", "rules[0].size", "expected exactly, at least or at most with a "
-     "number, and the lower bound first, found at least: 3, at most: 2. "
-     "For example: {at least: 1, at most: 2, of: [A, B, C]}."),
-    ("rules: [{exactly: -1, of: [A]}]", "rules[0]", "expected exactly, at least or at most with a number, and "
-     "the lower "
-     "bound first, found exactly: -1. For example: {at least: 1, at most: 2, of: [A, B, C]}."),
+    ("rules: [{of: [A]}]", "rules[0]", "expected one of the keys exactly, at least and at most, found none of "
+                                       "them. For example: {at least: 1, at most: 2, of: [A, B, C]}."),
+    ("rules: [{exactly: 1, at most: 2, of: [A]}]", "rules[0]", "expected exactly alone, or else at least and "
+                                                               "at most, found exactly: 1, at most: 2. Leave "
+                                                               "out exactly, or the others."),
+    ("rules: [{size: {at least: 3, at most: 2}}]", "rules[0].size", "expected at least to be no more than at "
+                                                                    "most, found at least: 3, at most: 2. "
+                                                                    "Exchange the two numbers."),
+    ("rules: [{exactly: -1, of: [A]}]", "rules[0].exactly", "expected a whole number from 0 up, found -1. Only whole "
+                                                    "things are counted."),
     ("rules: [{exactly: 1.5, of: [A]}]", "rules[0].exactly",
      "expected a whole number, found 1.5. Only whole things are counted."),
     ("rules: [{exactly: true, of: [A]}]", "rules[0].exactly",
      "expected a number of at most 30 digits, found True. For example: 2.5."),
     ("rules: [{above: [A]}]", "rules[0].above",
-     "expected a list with 2 parts, found ['A']. Give one part for each of them."),
+     "expected a list of 2 values, found ['A']. For example: [A, B]."),
     ("rules: [{item: A, places: [0, 2]}]", "rules[0].places", "expected the first and the last place, counted "
      "from 1 or "
      "backwards from -1, found [0, 2]. For example: [1, 3] or [-2, -1]."),
     ("rules: [{allowed: [A, A], rows: []}]", "rules[0].allowed",
      "expected different names in the heading of the table, found A, A. Name each of them once."),
     ("rules: [{allowed: [A, B], rows: [[x]]}]", "rules[0].rows[0]",
-     "expected a list with 2 parts, found ['x']. Give one part for each of them."),
+     "expected a list of 2 values, one for each name of the table (A, B), found ['x']. Write null where any "
+     "option will do."),
     ("rules: [{rule: A, prefer: 0}]", "rules[0].prefer", "expected a weight above 0, found 0. A preference for the "
      "opposite is written with not, for example: {not: A, prefer: 1.5}."),
     ("rules: [{rule: 'prefer 2: A', prefer: 1}]", "rules[0]", "expected the text of a rule, which says prefer "
@@ -207,9 +208,8 @@ MISTAKES = [
      "expected a declared name such as A, found 'C'. Correct the name, or declare it."),
     ("slots: {M: [servo]}\nrules: [M = serv]", "rules[0]",
      "expected an option of 'M' such as servo, found 'serv'. Correct the option, or declare it."),
-    ("slots: {M: [servo]}\nrules: [M]", "rules[0]", "a slot is named with one of its options and an item alone, "
-     "but 'M' "
-     "is not. Write for example: M = servo."),
+    ("slots: {M: [servo]}\nrules: [M]", "rules[0]", "expected one of the options of the slot 'M' (servo), "
+                                                    "found its name alone. Write for example: M = servo."),
     ("items: [A]\nrules: [{total: cost, at most: 3}]", "rules[0]",
      "expected a declared attribute, found 'cost', and none is declared. Give the numbers under attributes."),
     ("items: [A]\nattributes: {cost: {B: 3}}", "attributes.cost",
@@ -226,13 +226,27 @@ def test_mistakes_name_their_path(text, path, sentence):
     assert str(caught.value) == f"r.yaml, {path}: {sentence}"
 
 
+def test_a_table_without_rows_allows_nothing_or_forbids_nothing():
+    text = "rules: [{allowed: [A], rows: []}, {forbidden: [A], rows: []}]"
+    assert read_structured(text, "r") == parse_rules("never\nalways")
+
+
+def test_a_mistake_without_a_place_has_none(monkeypatch):
+    monkeypatch.setattr("yaml.SafeLoader.get_single_data", lambda _: (_ for _ in ()).throw(yaml.YAMLError()))
+    with pytest.raises(RuleError) as caught:
+        read_structured("a: b", "r")
+    assert str(caught.value) == (
+        "r: expected YAML or JSON, found text that is neither. Check indentation, brackets and quotes."
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
         (
             "items: [A",
-            "r, line 1, column 10: expected YAML or JSON, found a mistake in its form (expected ',' or ']', but got "
-            "'<stream end>'). Check indentation, brackets and quotes there.",
+            "r, line 1, column 10: expected a bracket or a quote to be closed, found the end of the file. "
+            "Close what is open.",
         ),
         ("items: [A]\nitems: [B]", "r, line 2, column 1: the key 'items' is given a second time. "
          "Leave one of the two out, or change a name."),
@@ -242,12 +256,21 @@ def test_mistakes_name_their_path(text, path, sentence):
          "Write the value itself, or put quotes around it."),
         ("rules: *a", "r, line 1, column 8: expected plain values, found the reference '*a'. "
          "Write the value itself, or put quotes around it."),
-        ("items: [2024-99-99]", "r holds a value that can't be read (month must be in 1..12). "
-         "Put names that look like numbers or dates in quotes."),
-        ("rules: !!python/object:os.system []", "r, line 1, column 8: expected YAML or JSON, found a mistake in "
-         "its form "
-         "(could not determine a constructor for the tag 'tag:yaml.org,2002:python/object:os.system'). "
-         "Check indentation, brackets and quotes there."),
+        ("items: [2024-99-99]", "r, line 1, column 9: expected a value, found 2024-99-99, which looks like a "
+                                "number or a date and is none. Put it in quotes."),
+        ("rules: !!python/object:os.system []", "r, line 1, column 8: expected plain values, found one with "
+                                                "the type python/object:os.system. Leave the type out, or put "
+                                                "quotes around it."),
+        ("items: [A]\nrules: ['A\x01']", "r, line 2, column 11: expected text, found the character U+0001, which YAML "
+         "does not allow. Take it out, or write it in double quotes as \\x01 is written."),
+        ("\x01", "r, line 1, column 1: expected text, found the character U+0001, which YAML does not allow. Take it "
+         "out, or write it in double quotes as \\x01 is written."),
+        ("items:\n\t- A", "r, line 2, column 1: expected spaces, found a tab, with which YAML is not indented. Put "
+         "spaces in its place."),
+        ("items: [A]\nrules: if: A", "r, line 2, column 10: expected one key in the line, found a further colon. Put "
+         "text with a colon in quotes, or check the indentation."),
+        ("items: [A]\n---\nitems: [B]", "r, line 2, column 1: expected YAML or JSON, found text that is neither. Check "
+         "indentation, brackets and quotes there."),
         ("[" * 200, "r has more than 100 levels inside one another. Split its rules into several."),
         ('{"a":' + "[" * 100_000, "r has more than 100 levels inside one another. Split its rules into several."),
         ("a: " + "x" * 1_000_000, "r holds 1000003 characters of YAML; expected at most 1000000. "

@@ -220,19 +220,25 @@ def model(constraint):
         (model("sum(cots) < 5"), "m, line 6, column 6: expected a numeric attribute of a feature, found 'cots'. "
          "Correct "
          "the name, or give features the attribute, for example: A {cots 5}."),
-        (model("A =>"), "m, line 6, column 6: expected A, !A, (A), but the constraint ends there. For example: "
-         "!A | B & "
-         "sum(cost) <= 100."),
-        (model("A B"), "m, line 6, column 4: expected =>, |, &, found 'B'. For example: !A | B & sum(cost) <= 100."),
-        (model("A & | B"), "m, line 6, column 6: expected A, !A, (A), found '|'. For example: !A | B & sum(cost) <= "
-         "100."),
-        (model("(A B)"), "m, line 6, column 5: expected ), found 'B'. For example: !A | B & sum(cost) <= 100."),
-        (model("sum(cost) A"), "m, line 6, column 12: expected <=, >=, <, >, ==, !=, found 'A'. For example: !A | B & "
-         "sum(cost) <= 100."),
-        (model("sum(cost) < A"), "m, line 6, column 14: expected 100, found 'A'. For example: !A | B & sum(cost) <= "
-         "100."),
-        (model("5 < A"), "m, line 6, column 6: expected sum(attribute), found 'A'. For example: !A | B & "
-         "sum(cost) <= 100."),
+        (model("A =>"), "m, line 6, column 6: expected a feature, '!' or '(', but the constraint ends there. "
+                        "For example: !A | B & sum(cost) <= 100."),
+        (model("A B"), "m, line 6, column 4: expected the constraint to end there, or to go on with '&', '|', "
+                       "'=>' or '<=>', found 'B'. For example: !A | B & sum(cost) <= 100."),
+        (model("A & | B"), "m, line 6, column 6: expected a feature, '!' or '(', found '|'. For example: !A | "
+                           "B & sum(cost) <= 100."),
+        (model("(A B)"), "m, line 6, column 5: expected ')', found 'B'. For example: !A | B & sum(cost) <= 100."),
+        (model("sum(cost) A"), "m, line 6, column 12: expected '<=', '>=', '<', '>', '==', '!=', found 'A'. "
+                               "For example: !A | B & sum(cost) <= 100."),
+        (model("sum(cost) < A"), "m, line 6, column 14: expected a number, found 'A'. For example: !A | B & "
+                                 "sum(cost) <= 100."),
+        (model("sum(cost) <"), "m, line 6, column 13: expected a number, but the constraint ends there. For example: "
+         "!A | B & sum(cost) <= 100."),
+        (model("sum(cost)"), "m, line 6, column 11: expected '<=', '>=', '<', '>', '==', '!=', but the constraint ends "
+         "there. For example: !A | B & sum(cost) <= 100."),
+        (model("sum(cost) < " + "1" * 31), "m, line 6, column 14: expected a number of at most 30 digits, found "
+         + "1" * 31 + ". Shorten the number."),
+        (model("5 < A"), "m, line 6, column 6: expected 'sum(attribute)', found 'A'. For example: !A | B & "
+                         "sum(cost) <= 100."),
         (model("!" * 60 + "A"), "m, line 6, column 53: expected at most 50 brackets or negations inside one another, "
          "found more. Split the rule into several."),
     ],

@@ -119,15 +119,20 @@ _WORDS = frozenset(
         marked("succeeded"),
         marked("failed"),
         marked("cancelled"),
+        marked("item"),
+        marked("slot"),
+        marked("attribute"),
         marked("evaluation"),
         marked("model"),
     )
 )
-_WORD_FIELDS = frozenset(("description", "name", "what", "kind", "state", "space"))
+_WORD_FIELDS = frozenset(("description", "separator", "what", "kind", "declared", "state", "space"))
 _MORE = marked("{count} more")
 
 
 def _readable(field: str, value: object, lang: Language) -> object:
+    if isinstance(value, Templated):
+        return sentence(value, lang)
     if isinstance(value, list | tuple):
         value = ", ".join(str(part) for part in value)
     if not isinstance(value, str) or lang == "en":

@@ -27,6 +27,7 @@ KEYWORDS = {
             "TrainingStopped",
             "Note",
             "Sentence",
+            "Phrase",
         ),
         None,
     ),

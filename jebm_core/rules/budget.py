@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import final
 
-from jebm_core.errors import Cancelled
+from jebm_core.errors import Cancelled, Phrase
 
 MAX_WIDTH = 1_000_000
 MAX_SECONDS = 60.0
@@ -12,6 +12,10 @@ MAX_SECONDS = 60.0
 
 class TooLarge(Exception):
     """The rules need a larger diagram, or more time, than the budget allows. Never leaves the package."""
+
+    def __init__(self, reason: Phrase) -> None:
+        self.reason = reason
+        super().__init__(str(reason))
 
 
 @final
@@ -40,9 +44,11 @@ class Budget:
     def spend(self, width: int) -> None:
         """A layer of so many nodes was made. Raises `TooLarge` or `Cancelled`."""
         if width > self.width:
-            raise TooLarge(f"a layer of {width} nodes; at most {self.width} are allowed")
+            raise TooLarge(
+                Phrase("a layer of {width} nodes; at most {most} are allowed", {"width": width, "most": self.width})
+            )
         if time.monotonic() - self._started > self.seconds:
-            raise TooLarge(f"more than {self.seconds:g} s")
+            raise TooLarge(Phrase("more than {seconds} s", {"seconds": f"{self.seconds:g}"}))
         if self._should_stop is not None and self._should_stop():
             raise Cancelled("Compiling the rules was stopped on request.")
 

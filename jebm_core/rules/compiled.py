@@ -136,7 +136,7 @@ def check_order_cycles(problem: Problem) -> None:
     if cycle:
         names = [problem.schema.names[item] for item in cycle]
         raise RuleError(
-            "{source}: the order rules go in a circle: {circle}; take one of them out.",
+            "{source}: the order rules go in a circle: {circle}. Take one of them out.",
             source=problem.rules.source,
             circle=" above ".join([*names, names[0]]),
         )
@@ -163,7 +163,14 @@ def _cycle(above: dict[int, set[int]]) -> list[int]:
 def _too_large(problem: Problem, error: RuleTooLarge) -> RuleError:
     rules = sorted(rule for rule in error.rules if rule >= 0)
     lines = [problem.rules.rules[rule].line for rule in rules][:8]
-    shown = ", ".join(str(line) for line in lines if line) or "–"
+    shown = ", ".join(str(line) for line in lines if line)
+    if not shown:
+        return RuleError(
+            "{source}: the rules are too entangled to be summed exactly ({reason}). Leave out wide rules (totals with "
+            "many digits, large counts) or rules that join distant parts.",
+            source=problem.rules.source,
+            reason=error.reason,
+        )
     return RuleError(
         "{source}: the rules are too entangled to be summed exactly ({reason}), seen at line {lines}. Leave out wide "
         "rules (totals with many digits, large counts) or rules that join distant parts.",

@@ -13,6 +13,7 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 
+from jebm_core.errors import Phrase
 from jebm_core.rules.bound import Before, Beside, Between, Bound, Every, Negation, Rows, Some, Sum, Takes, variables_of
 from jebm_core.rules.budget import Budget, TooLarge
 from jebm_core.rules.clauses import Clause, clauses_of
@@ -176,9 +177,9 @@ class Compiler:
 class RuleTooLarge(Exception):
     """The budget was exceeded while these rules were put together."""
 
-    def __init__(self, rules: frozenset[int], reason: str) -> None:
+    def __init__(self, rules: frozenset[int], reason: Phrase) -> None:
         self.rules, self.reason = rules, reason
-        super().__init__(reason)
+        super().__init__(str(reason))
 
 
 @dataclass(frozen=True)
@@ -196,7 +197,7 @@ def _guarded(rules: frozenset[int], build: Callable[[], Diagram]) -> Diagram:
     try:
         return build()
     except TooLarge as error:
-        raise RuleTooLarge(rules, str(error)) from error
+        raise RuleTooLarge(rules, error.reason) from error
 
 
 def order_for(sizes: Sequence[int], demands: Sequence[tuple[Bound, int]]) -> list[int]:

@@ -10,9 +10,11 @@ import pandas as pd
 
 from jebm_core.errors import RuleError
 from jebm_core.rules.language import And, Compare, Condition, Name, Not, Or
-from jebm_core.rules.lookup import feature_column
+from jebm_core.rules.lookup import feature_column, missing_feature
+from jebm_core.rules.places import place_of
 from jebm_core.tables.cells import is_number
 from jebm_core.tables.records import spelled_column
+from jebm_core.tables.roles import FEATURE_PREFIX
 
 
 def condition_flags(
@@ -70,11 +72,9 @@ def _compare(test: Compare, frame: pd.DataFrame, source: str) -> npt.NDArray[np.
                 return known & (numbers >= wanted[0])
     if test.comparison not in ("==", "!=", "in"):
         raise RuleError(
-            "{source}, line {line}, column {column}: {name!r} is compared with {comparison}, which needs a number, "
-            "found {found!r}; write it without quotes, or use ==.",
-            source=source,
-            line=test.name.line,
-            column=test.name.column,
+            "{place}: expected a number, with which {comparison} compares {name!r}, found {found!r}. Write it without "
+            "quotes, or use ==.",
+            **place_of(test.name, source),
             name=test.name.text,
             comparison=test.comparison,
             found=str(values[0]),
@@ -86,16 +86,10 @@ def _compare(test: Compare, frame: pd.DataFrame, source: str) -> npt.NDArray[np.
 
 
 def _cells(name: Name, frame: pd.DataFrame, source: str) -> pd.Series:
-    column = feature_column(name.text, [str(c) for c in frame.columns])
+    columns = [str(column) for column in frame.columns]
+    column = feature_column(name.text, columns)
     if column is None:
-        raise RuleError(
-            "{source}, line {line}, column {column}: the condition needs the feature {name!r}, which the table does "
-            "not have; add the column, or take the condition out.",
-            source=source,
-            line=name.line,
-            column=name.column,
-            name=name.text,
-        )
+        raise missing_feature(name, [column for column in columns if column.startswith(FEATURE_PREFIX)], source)
     return cast(pd.Series, frame[column])
 
 
@@ -104,11 +98,9 @@ def _numbers(name: Name, cells: pd.Series, source: str) -> npt.NDArray[np.float6
     for text in texts:
         if text is not None and not is_number(text):
             raise RuleError(
-                "{source}, line {line}, column {column}: the condition compares {name!r} with a number, but the column "
-                "holds words such as {found!r}; compare it with a word in quotes.",
-                source=source,
-                line=name.line,
-                column=name.column,
+                "{place}: the condition compares {name!r} with a number, but the column holds words such as {found!r}. "
+                "Compare it with a word in quotes.",
+                **place_of(name, source),
                 name=name.text,
                 found=text,
             )

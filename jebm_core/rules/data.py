@@ -7,6 +7,7 @@ from jebm_core.errors import RuleError
 from jebm_core.rules.compiled import CompiledRules
 from jebm_core.rules.conditions import condition_flags
 from jebm_core.rules.explain import codes_of, violations
+from jebm_core.rules.notation.expressible import shortened
 from jebm_core.rules.notation.printer import describe
 from jebm_core.tables import Examples, Note
 from jebm_core.tables.records import listed
@@ -42,25 +43,36 @@ def keep_valid(rules: CompiledRules, examples: Examples) -> tuple[Examples, tupl
     if not bad.any():
         return examples, ()
     worst = int(broken.sum(0).argmax())
-    rule = _named(rules, worst)
+    given = rules.problem.rules
+    said = {"count": int(bad.sum()), "broken": int(broken[:, worst].sum())}
+    if bad.all() and worst < len(given.rules):
+        raise RuleError(
+            "{source}: none of the {count} rows of {file} obeys the rules; most often broken, in {broken} rows, is "
+            "{rule}. Correct the rule, or the columns that are read.",
+            source=given.source,
+            file=examples.table.name,
+            rule=shortened(describe(given.rules[worst])),
+            **said,
+        )
     if bad.all():
         raise RuleError(
-            "{source}: none of the {count} rows of {file} obeys the rules; most of them ({broken}) break {rule}. "
-            "Correct the rule, or the columns that are read.",
-            source=rules.problem.rules.source,
-            count=len(bad),
+            "{source}: none of the {count} rows of {file} obeys the rules; most often broken, in {broken} rows, is "
+            "what they declare or say together. Correct the declarations, or the columns that are read.",
+            source=given.source,
             file=examples.table.name,
-            broken=int(broken[:, worst].sum()),
-            rule=rule,
+            **said,
         )
-    rows = [examples.table.row_number(position) for position in examples.keep[bad]]
-    note = Note(
-        "{count} rows break the rules and were left out (rows {rows}); most often broken, in {broken} rows: {rule}.",
-        {"count": int(bad.sum()), "rows": listed(rows), "broken": int(broken[:, worst].sum()), "rule": rule},
-    )
+    rows = {"rows": listed([examples.table.row_number(position) for position in examples.keep[bad]])}
+    if worst < len(given.rules):
+        note = Note(
+            "{count} rows break the rules and were left out (rows {rows}); most often broken, in {broken} rows: "
+            "{rule}.",
+            {**said, **rows, "rule": shortened(describe(given.rules[worst]))},
+        )
+    else:
+        note = Note(
+            "{count} rows break the rules and were left out (rows {rows}); most often broken, in {broken} rows, is "
+            "what the rules declare or say together.",
+            {**said, **rows},
+        )
     return examples.part(~bad), (note,)
-
-
-def _named(rules: CompiledRules, place: int) -> str:
-    given = rules.problem.rules.rules
-    return describe(given[place]) if place < len(given) else rules.problem.rules.source

@@ -7,14 +7,17 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 
-from jebm_core.errors import RuleError
+from jebm_core.errors import Phrase, RuleError
 from jebm_core.rules.budget import Budget, TooLarge
 from jebm_core.rules.compiler import Compiler, RuleTooLarge, order_for
 from jebm_core.rules.diagram import Diagram, combine, everything, without
+from jebm_core.rules.language import Rule
+from jebm_core.rules.places import place_of
 from jebm_core.rules.problem import Demand, Problem
 
 MAX_EXPLAINED = 400
 """Rules up to which the effect of each is computed."""
+_MOST_NAMED = 6
 
 
 def codes_of(problem: Problem, values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -142,24 +145,48 @@ def conflict(problem: Problem, demands: Sequence[Demand], budget: Budget) -> lis
 
 def conflict_error(problem: Problem, demands: Sequence[Demand], budget: Budget) -> RuleError:
     """The sentence for rules that leave nothing, with the rules that can't hold together."""
-    from jebm_core.rules.notation.printer import describe
-
     try:
         guilty = conflict(problem, demands, budget)
     except (TooLarge, RuleTooLarge):
-        return RuleError("{source}: no combination obeys all the rules; relax some.", source=problem.rules.source)
-    rules = sorted({demand.rule for demand in guilty if demand.rule >= 0})
-    shown = "; ".join(
-        f"line {problem.rules.rules[rule].line}: {describe(problem.rules.rules[rule])}" for rule in rules[:6]
-    )
+        return RuleError(
+            "{source}: no combination obeys all the rules. Relax some of them.", source=problem.rules.source
+        )
+    rules = [problem.rules.rules[place] for place in sorted({demand.rule for demand in guilty if demand.rule >= 0})]
+    if not rules:
+        return RuleError(
+            "{source}: no combination obeys what is declared. Declare further options.", source=problem.rules.source
+        )
+    if len(rules) == 1:
+        return RuleError(
+            "{place}: no combination obeys this rule: {rule}. Change it, or take it out.",
+            **place_of(rules[0], problem.rules.source),
+            rule=_shown(rules[0]),
+        )
     return RuleError(
         "{source}: no combination obeys all the rules; these {count} can't hold together: {rules}. Change or remove "
         "one of them.",
-        line=problem.rules.rules[rules[0]].line if rules else 0,
+        line=rules[0].line,
         source=problem.rules.source,
         count=len(rules),
-        rules=shown + ("; …" if len(rules) > 6 else ""),
+        rules=_listed(rules),
     )
+
+
+def _listed(rules: Sequence[Rule]) -> Phrase:
+    """The first rules, each with its line if it has one."""
+    shown: dict[str, object] = {}
+    for number, rule in enumerate(rules[:_MOST_NAMED]):
+        values = {"line": rule.line, "rule": _shown(rule)}
+        shown[f"rule_{number}"] = Phrase("line {line}: {rule}", values) if rule.line else values["rule"]
+    template = "; ".join(f"{{{key}}}" for key in shown) + ("; …" if len(rules) > _MOST_NAMED else "")
+    return Phrase(template, shown)
+
+
+def _shown(rule: Rule) -> str:
+    from jebm_core.rules.notation.expressible import shortened
+    from jebm_core.rules.notation.printer import describe
+
+    return shortened(describe(rule))
 
 
 def _compiler(problem: Problem) -> Compiler:

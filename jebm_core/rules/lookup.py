@@ -8,6 +8,7 @@ from typing import cast, final
 from jebm_core.errors import RuleError
 from jebm_core.rules.bound import Bound, Some, Takes
 from jebm_core.rules.language import And, Compare, Condition, Name, Not, Or, RuleSet, Variable
+from jebm_core.rules.places import place_of
 from jebm_core.tables import OutputSchema
 from jebm_core.tables.roles import FEATURE_PREFIX, PREFIXES
 
@@ -37,11 +38,11 @@ def merged_schema(rules: RuleSet, schema: OutputSchema) -> OutputSchema:
     """A table's outputs, with the options that the rules declare added behind those of the data."""
     if rules.kind is not None and rules.kind != schema.kind and "rankings" in (rules.kind, schema.kind):
         raise RuleError(
-            "{source}: expected rules for {expected}, which the table has, found declarations of {found}. Choose other "
+            "{source}: expected rules for {kind}, which the table has, found declarations of {declared}. Choose other "
             "target columns, or other rules.",
             source=rules.source,
-            expected=schema.kind,
-            found=rules.kind,
+            kind=schema.kind,
+            declared=rules.kind,
         )
     if schema.kind != "configurations":
         return schema
@@ -79,7 +80,7 @@ class Lookup:
         for variable in rules.variables:
             if variable.name.text not in self._place:
                 if ranking:
-                    raise self._unknown(variable.name, "item to rank", schema.names)
+                    raise self._not_ranked(variable.name)
                 self._place[variable.name.text] = len(schema.names) + len(self._hidden)
                 self._hidden.append(variable)
         self.names = [*schema.names, *(variable.name.text for variable in self._hidden)]
@@ -93,9 +94,15 @@ class Lookup:
     def variable(self, name: Name) -> int:
         """The number of an item or slot."""
         if self.schema.kind == "rankings":
-            raise self._unsuited(name, "items that are chosen, or slots")
+            raise RuleError(
+                "{place}: expected a rule about the order, since the outputs are a ranking, found {name!r} as "
+                "something that is chosen. Write for example “A above B” or “A in top 3”, or take the rule out.",
+                **place_of(name, self.rules.source),
+                name=name.text,
+            )
         if name.text not in self._place:
-            raise self._unknown(name, "item" if self.schema.kind == "subsets" else "slot", self._known_names())
+            known = [known for known in self.names if not known.startswith("#")]
+            raise self._unknown(name, "item" if self.schema.kind == "subsets" else "slot", known or self.names)
         return self._place[name.text]
 
     def options_of(self, variable: int) -> Sequence[str]:
@@ -107,7 +114,14 @@ class Lookup:
         variable = self.variable(name)
         known = self._options[variable]
         if option.text not in known:
-            raise self._unknown(option, f"option of {name.text}", known)
+            raise RuleError(
+                "{place}: {found!r} is not a known option of {slot!r}; the nearest is {near!r}. Correct the name, or "
+                "declare it.",
+                **place_of(option, self.rules.source),
+                found=option.text,
+                slot=name.text,
+                near=_nearest(option.text, known),
+            )
         return known.index(option.text)
 
     def chosen(self, name: Name, options: Sequence[Name]) -> Takes:
@@ -119,25 +133,28 @@ class Lookup:
         yes = [place for place, option in enumerate(known) if option in _TRUE]
         if len(known) > 2 or len(yes) != 1:
             raise RuleError(
-                "{source}, line {line}, column {column}: {name!r} is a slot, so expected one of its options ({known}); "
-                "write it as in: {name} = {example}",
-                source=self.rules.source,
-                line=name.line,
-                column=name.column,
-                name=name.text,
+                "{place}: expected one of the options of the slot {slot!r} ({known}), found its name alone. Write for "
+                "example: {example}.",
+                **place_of(name, self.rules.source),
+                slot=name.text,
                 known=_some(known),
-                example=_quoted(next(iter(known), "A")),
+                example=f"{_quoted(name.text)} = {_quoted(next(iter(known), 'A'))}",
             )
         return Takes(variable, frozenset(yes))
 
     def members(self) -> tuple[Bound, ...]:
         """All items, for the size of the set."""
-        if self.schema.kind != "subsets":
+        if self.schema.kind == "rankings":
             raise RuleError(
-                "{source}: a rule about size needs a set of items, found {found}; count the slots you mean: "
-                "at most 2 of {{A = a, B = b}}.",
+                "{source}: expected a rule about the order, since the outputs are a ranking, found one about size, "
+                "which every ranking has in common. Take it out.",
                 source=self.rules.source,
-                found=self.schema.kind,
+            )
+        if self.schema.kind == "configurations":
+            raise RuleError(
+                "{source}: expected a rule about slots, found one about size, which counts items. Count the options "
+                "that you mean, for example: at most 2 of {{A = a, B = b}}.",
+                source=self.rules.source,
             )
         count = len(self.schema.names)
         shown = [place for place, variable in enumerate(self._hidden, count) if not variable.hidden]
@@ -159,12 +176,26 @@ class Lookup:
     def attribute(self, name: Name) -> dict[int, list[Decimal]]:
         """The value of every option of every variable that has one."""
         if self.schema.kind == "rankings":
-            raise self._unsuited(name, "items that are chosen, or slots")
+            raise RuleError(
+                "{place}: expected a rule about the order, since the outputs are a ranking, found a total of {name!r} "
+                "over what is chosen. Take the rule out.",
+                **place_of(name, self.rules.source),
+                name=name.text,
+            )
         for attribute in self.rules.attributes:
             if attribute.name == name:
                 break
         else:
-            raise self._unknown(name, "attribute", [a.name.text for a in self.rules.attributes])
+            known = [attribute.name.text for attribute in self.rules.attributes]
+            if known:
+                raise self._unknown(name, "attribute", known)
+            raise RuleError(
+                "{place}: expected a declared attribute, found {found!r}, and none is declared. Declare it, for "
+                "example: attribute {name}: A 3, B 5.5.",
+                **place_of(name, self.rules.source),
+                found=name.text,
+                name=_quoted(name.text),
+            )
         found: dict[int, list[Decimal]] = {}
         for owner, option, value in attribute.values:
             variable = self.variable(owner)
@@ -181,22 +212,35 @@ class Lookup:
     def ranked(self, name: Name) -> int:
         """The number of an item that is ranked."""
         if self.schema.kind != "rankings":
-            raise self._unsuited(name, "a ranking")
+            raise RuleError(
+                "{place}: expected a rule about what is chosen, since the outputs are {kind}, found one about the "
+                "place of {name!r} in an order. Take the rule out, or choose columns with ranks as targets.",
+                **place_of(name, self.rules.source),
+                name=name.text,
+                kind=self.schema.kind,
+            )
         if name.text not in self._place:
-            raise self._unknown(name, "item to rank", self._known_names())
+            raise self._not_ranked(name)
         return self._place[name.text]
 
     def placed(self, name: Name, low: int, high: int) -> Bound:
         """An item in one of some places."""
         item, count = self.ranked(name), len(self.schema.names)
         first, last = (place - 1 if place > 0 else count + place for place in (low, high))
+        if low == high and not 0 <= first < count:
+            raise RuleError(
+                "{place}: expected a place from 1 to {count}, or from -1 to -{count} counted from the last, for "
+                "{name!r}, found {found}. Correct it.",
+                **place_of(name, self.rules.source),
+                count=count,
+                name=name.text,
+                found=low,
+            )
         if not 0 <= first <= last < count:
             raise RuleError(
-                "{source}, line {line}, column {column}: expected places from 1 to {count} for {name!r}, found {low} "
-                "to {high}; correct them.",
-                source=self.rules.source,
-                line=name.line,
-                column=name.column,
+                "{place}: expected places from 1 to {count}, or from -1 to -{count} counted from the last, the first "
+                "before the last, for {name!r}, found {low} to {high}. Correct them.",
+                **place_of(name, self.rules.source),
                 count=count,
                 name=name.text,
                 low=low,
@@ -211,7 +255,7 @@ class Lookup:
         match condition:
             case Compare(name, _, _):
                 if self._features is not None and feature_column(name.text, self._features) is None:
-                    raise self._unknown(name, "feature", [f.removeprefix(FEATURE_PREFIX) for f in self._features])
+                    raise missing_feature(name, self._features, self.rules.source)
             case Not(part):
                 self.check_condition(cast(Condition, part))
             case And(parts) | Or(parts):
@@ -220,42 +264,22 @@ class Lookup:
 
     # ---- sentences ---------------------------------------------------------------------------------------------------
 
-    def _known_names(self) -> list[str]:
-        return [name for name in self.names if not name.startswith("#")]
-
     def _unknown(self, name: Name, what: str, known: Sequence[str]) -> RuleError:
-        near = difflib.get_close_matches(name.text, known, n=1, cutoff=0.0)
-        if not near:
-            return RuleError(
-                "{source}, line {line}, column {column}: {name!r} is not a known {what}; there is none. Declare it, or "
-                "take the rule out.",
-                source=self.rules.source,
-                line=name.line,
-                column=name.column,
-                name=name.text,
-                what=what,
-            )
         return RuleError(
-            "{source}, line {line}, column {column}: {name!r} is not a known {what}; the nearest is {near!r}. Correct "
-            "the name, or declare it.",
-            source=self.rules.source,
-            line=name.line,
-            column=name.column,
+            "{place}: {name!r} is not a known {what}; the nearest is {near!r}. Correct the name, or declare it.",
+            **place_of(name, self.rules.source),
             name=name.text,
             what=what,
-            near=near[0],
+            near=_nearest(name.text, known),
         )
 
-    def _unsuited(self, name: Name, needs: str) -> RuleError:
+    def _not_ranked(self, name: Name) -> RuleError:
         return RuleError(
-            "{source}, line {line}, column {column}: the rule about {name!r} needs {needs}, found {found}; take it "
-            "out.",
-            source=self.rules.source,
-            line=name.line,
-            column=name.column,
+            "{place}: {name!r} is not among the items that are ranked; the nearest is {near!r}. Correct the name, or "
+            "add its column to the table.",
+            **place_of(name, self.rules.source),
             name=name.text,
-            needs=needs,
-            found=self.schema.kind,
+            near=_nearest(name.text, self.schema.names),
         )
 
 
@@ -267,6 +291,29 @@ def feature_column(name: str, features: Iterable[str]) -> str | None:
     """
     known = list(features)
     return name if name in known else FEATURE_PREFIX + name if FEATURE_PREFIX + name in known else None
+
+
+def missing_feature(name: Name, features: Iterable[str], source: str) -> RuleError:
+    """The error for a condition on a feature that the table does not have."""
+    known = [feature.removeprefix(FEATURE_PREFIX) for feature in features]
+    if not known:
+        return RuleError(
+            "{place}: the condition needs the feature {name!r}, but the table has no feature columns. Add the column, "
+            "or take the condition out.",
+            **place_of(name, source),
+            name=name.text,
+        )
+    return RuleError(
+        "{place}: the condition needs the feature {name!r}, which the table does not have; the nearest is {near!r}. "
+        "Correct the name, or add the column.",
+        **place_of(name, source),
+        name=name.text,
+        near=_nearest(name.text, known),
+    )
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    return difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
 
 
 def _some(names: Sequence[str]) -> str:

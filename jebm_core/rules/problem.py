@@ -32,6 +32,7 @@ from jebm_core.rules.language import (
     Tuples,
 )
 from jebm_core.rules.lookup import Lookup, declared_schema, merged_schema
+from jebm_core.rules.places import place_of
 from jebm_core.rules.weights import LogWeight, log_weights, scaled_bounds
 from jebm_core.tables import OutputSchema
 
@@ -191,9 +192,8 @@ class _Binder:
         hidden = [v for v in variables_of(formula) if v >= len(self.schema.names)]
         if hidden:
             raise RuleError(
-                "{source}, line {line}: expected a preference about columns of the table, found {name!r}, which the "
-                "table does not have; leave the preference out, or add the column.",
-                source=self.rules.source,
-                line=rule.line,
+                "{place}: expected a preference about columns of the table, found {name!r}, which the table does not "
+                "have. Leave the preference out, or add the column.",
+                **place_of(rule, self.rules.source),
                 name=self.lookup.names[hidden[0]],
             )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, final
 
 from jebm_core.errors import RuleError
 from jebm_core.rules.language import Condition, Probability, RuleSet
+from jebm_core.rules.places import place_of
 
 if TYPE_CHECKING:
     from jebm_core.rules.lookup import Lookup
@@ -59,20 +60,15 @@ def log_weights(rules: RuleSet, lookup: "Lookup", number: Callable[[Condition | 
         variable, given = lookup.variable(name), list(entries)
         if variable >= len(lookup.schema.names):
             raise RuleError(
-                "{source}, line {line}, column {column}: expected the probability of a column of the table, found "
-                "{name!r}, which the table does not have; leave it out, or add the column.",
-                source=rules.source,
-                line=name.line,
-                column=name.column,
+                "{place}: expected the probability of a column of the table, found {name!r}, which the table does not "
+                "have. Leave it out, or add the column.",
+                **place_of(name, rules.source),
                 name=name.text,
             )
         if (variable, where) in given_before:
             raise RuleError(
-                "{source}, line {line}, column {column}: expected one probability of {name!r}, found a second; keep "
-                "one.",
-                source=rules.source,
-                line=name.line,
-                column=name.column,
+                "{place}: expected one probability of {name!r}, found a second. Keep one.",
+                **place_of(name, rules.source),
                 name=name.text,
             )
         given_before.add((variable, where))
@@ -92,11 +88,9 @@ def _of_slot(
     others = [option for option in range(size) if option not in named]
     if others and rest <= 1e-12:
         raise RuleError(
-            "{source}, line {line}, column {column}: the probabilities of {name!r} add up to 1, which leaves nothing "
-            "for {option!r}; name every option, or forbid those that are impossible.",
-            source=rules.source,
-            line=given[0].name.line,
-            column=given[0].name.column,
+            "{place}: the probabilities of {name!r} add up to 1, which leaves nothing for {option!r}. Name every "
+            "option, or forbid those that are impossible.",
+            **place_of(given[0].name, rules.source),
             name=given[0].name.text,
             option=lookup.options_of(variable)[others[0]],
         )

@@ -5,11 +5,10 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import Enum
-from typing import Literal, cast, final
+from typing import cast, final
 
-from jebm_core.errors import SpecError, UserError
-
-HoldOutMode = Literal["rows", "combinations"]
+from jebm_core.errors import Phrase, SpecError, UserError
+from jebm_core.settings import HoldOutMode
 
 STAGES = ("reference", "baseline", "training", "log-partition", "audit", "evaluation")
 FAULT = "A fault of jebm's own ended the run; your data and settings may well be fine. See the log {log}."
@@ -50,7 +49,8 @@ class Message:
     def render(self, translate: Callable[[str], str | None] = str) -> str:
         """The sentence, through a catalogue; English where the catalogue has none."""
         template = translate(self.template) or self.template
-        return template.format(**self.values) if self.values else template
+        values = {name: _rendered(value, translate) for name, value in self.values.items()}
+        return template.format(**values) if values else template
 
     def __str__(self) -> str:
         return self.render()
@@ -62,7 +62,8 @@ class Message:
     @staticmethod
     def from_json(content: Mapping[str, object]) -> "Message":
         """The inverse of ``to_json``."""
-        return Message(str(content["template"]), cast(Mapping[str, object], content["values"]))
+        values = cast(Mapping[str, object], content["values"])
+        return Message(str(content["template"]), {name: _restored(value) for name, value in values.items()})
 
     @staticmethod
     def of(error: BaseException) -> "Message":
@@ -80,7 +81,20 @@ def plain(value: object) -> object:
         return [plain(item) for item in value]
     if isinstance(value, Mapping):
         return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, Phrase | Message):
+        return Message(value.template, value.values).to_json()
     return str(value)
+
+
+def _rendered(value: object, translate: Callable[[str], str | None]) -> object:
+    is_phrase = isinstance(value, Phrase | Message)
+    return Message(value.template, value.values).render(translate) if is_phrase else value
+
+
+def _restored(value: object) -> object:
+    """A phrase inside a message as a message of its own."""
+    is_message = isinstance(value, Mapping) and value.keys() == {"template", "values"}
+    return Message.from_json(cast(Mapping[str, object], value)) if is_message else value
 
 
 @final

@@ -183,7 +183,7 @@ def _delimiter(text: str, *, tabs: bool) -> tuple[str, tuple[Note, ...]]:
         return expected, ()
     for other, name in (("\t", "tabs"), (";", "semicolons"), (",", "commas")):
         if other in first:
-            return other, (Note("The fields are separated by {name}.", {"name": name}),)
+            return other, (Note("The fields are separated by {separator}.", {"separator": name}),)
     return expected, ()
 
 

@@ -1,6 +1,7 @@
 """The catalogue is complete and compiled, and numbers read as each language expects."""
 
 import itertools
+import json
 import string
 
 import pytest
@@ -12,7 +13,11 @@ from hypothesis import strategies as st
 from app.text import FOLDER, as_language, catalogue, language_of, sentence, translate
 from app.text.extract import extract
 from app.text.numbers import NBSP, Interval, count, decimal, one_in, percent, percent_interval, size, with_interval
-from jebm_core.errors import TableError
+from jebm_core.errors import RuleError, TableError
+from jebm_core.rules.compiled import compile_rules
+from jebm_core.rules.notation.parser import parse_rules
+from jebm_core.rules.problem import bind
+from jebm_core.runs import Message
 from jebm_core.tables import Note
 
 SOURCE = FOLDER / "ja" / "LC_MESSAGES" / "messages.po"
@@ -54,7 +59,7 @@ def test_japanese_has_full_width_punctuation_and_no_half_width_kana() -> None:
 def test_sentence_fills_in_the_translated_template() -> None:
     error = TableError("{file} was not found. Check the name and the folder.", file="受注.csv")
     assert sentence(error, "ja") == "受注.csvが見つかりません。名前とフォルダーを確認してください。"
-    note = Note("The fields are separated by {name}.", {"name": "semicolons"})
+    note = Note("The fields are separated by {separator}.", {"separator": "semicolons"})
     assert sentence(note, "ja") == "項目の区切りはセミコロンです。"
     assert sentence(note, "en") == "The fields are separated by semicolons."
 
@@ -62,6 +67,17 @@ def test_sentence_fills_in_the_translated_template() -> None:
 def test_words_of_the_file_are_never_translated() -> None:
     note = Note("The workbook has {count} sheets; only the first, {sheet!r}, was read.", {"count": 2, "sheet": "tabs"})
     assert "「tabs」" in sentence(note, "ja")
+
+
+def test_phrases_inside_a_sentence_are_translated_with_it() -> None:
+    rules = bind(parse_rules("items failed, item\nfailed\nnot failed", "r.rules"))
+    with pytest.raises(RuleError) as caught:
+        compile_rules(rules)
+    japanese = sentence(caught.value, "ja")
+    assert "（2行目：failed; 3行目：not failed）" in japanese  # names stay, the words around them do not
+    kept = Message.from_json(json.loads(json.dumps(Message.of(caught.value).to_json())))
+    assert sentence(kept, "ja") == japanese == kept.render(lambda text: translate(text, "ja"))
+    assert str(kept) == sentence(kept, "en") == str(caught.value)
 
 
 def test_a_cut_list_says_how_many_more_in_japanese() -> None:

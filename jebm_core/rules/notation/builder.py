@@ -100,10 +100,10 @@ class Builder(Transformer):
         for escape in _ESCAPED.finditer(token):
             if escape[1] not in _MEANING:
                 raise RuleError(
-                    "{source}, line {line}, column {column}: expected a quote, a backslash, n or t after the backslash "
-                    "inside quotes, found {found!r}. Write two backslashes where one is meant.",
+                    '{source}, line {line}, column {column}: expected \\", \\」, \\\\, \\n, \\r or \\t in a name in '
+                    "quotes, found {found}. Write \\\\ where one backslash is meant.",
                     **self._at(token),
-                    found=escape[1],
+                    found=escape[0],
                 )
         text = _ESCAPED.sub(lambda escape: _MEANING[escape[1]], token[1:-1])
         if not text:

@@ -112,8 +112,9 @@ class _Cnf:
 
     def _unwritable(self, name: str) -> RuleError:
         return RuleError(
-            "{source}: the name {name!r} can't be written as DIMACS CNF, where names fill a line, hold no = but that "
-            "of an option, and do not all end in a type such as bool. Change the name.",
+            "{source}: the name {name!r} can't be written as DIMACS CNF, where a name is one line without white space "
+            "at either end, holds no = but that of an option, and not all names end in a type such as bool. Change the "
+            "name.",
             source=self._rules.source,
             name=name,
         )

@@ -21,6 +21,7 @@ from jebm_core.rules.notation.words import (
 
 _MOST_SHOWN = 6
 _LONGEST = 60
+_OTHER_QUOTES = frozenset("'`‘’“”‚„«»『』＂＇")
 _NUMBERISH = re.compile(r"-?\.?[0-9][\w.\-]*")
 
 
@@ -37,6 +38,15 @@ def misread_character(text: str, place: int, line: int, column: int, source: str
             column=column,
             source=source,
             close='"' if found == '"' else "」",
+        )
+    if found in _OTHER_QUOTES:
+        return RuleError(
+            "{source}, line {line}, column {column}: expected a word, found the quotation mark {found}. Names stand in "
+            'double quotes, for example: "0.75 kW".',
+            line=line,
+            column=column,
+            source=source,
+            found=found,
         )
     word = _NUMBERISH.match(text, place)
     if word is not None:
@@ -104,6 +114,16 @@ def misread_token(text: str, tokens: Sequence[Token], accepted: Set[str], source
             source=source,
             found=found,
             example=EXAMPLES.get(str(failing), PLAIN_EXAMPLE),
+        )
+    if statement[-1] in KEYWORDS and failing.type in AFTER_NAMES and "NUMBER" in accepted and "NAME" not in accepted:
+        return RuleError(
+            "{source}, line {line}, column {column}: expected a number after {before!r}, a word of the rule language, "
+            'found {found!r}. As a name it stands in double quotes: "{before}".',
+            line=line,
+            column=column,
+            source=source,
+            before=str(statement[-1]),
+            found=found,
         )
     if statement[-1] in KEYWORDS and failing.type in AFTER_NAMES and "NAME" not in accepted:
         return RuleError(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, final
 
-from jebm_core.errors import RuleError
+from jebm_core.errors import Phrase, RuleError
 from jebm_core.rules.language import (
     Above,
     Adjacent,
@@ -25,9 +25,11 @@ from jebm_core.rules.language import (
     Tuples,
 )
 from jebm_core.rules.notation.words import KEYWORDS
+from jebm_core.rules.places import place_of
 
 NUMERAL = re.compile(r"-?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _BARE = re.compile(r"[^\W\d][\w.\-]*")
+_MOST_SHOWN = 6
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -226,23 +228,22 @@ def _unknown_option(rules: RuleSet, mention: Mention, option: Name, known: list[
 def _otherwise(rules: RuleSet, mention: Mention, options: list[str]) -> RuleError:
     """A slot that is used like an item, or the other way round."""
     name = mention.name
-    slot = written(name.text)
-    example = f"{slot} = {written(options[0], option=True)}" if options else slot
-    if name.line:
+    place = place_of(name, rules.source)
+    if not name.line:
+        place |= {"place": Phrase("{source}, {path}", {"source": rules.source, "path": mention.place})}
+    if options:
         return RuleError(
-            "{source}, line {line}, column {column}: a slot is named with one of its options and an item alone, but "
-            "{found!r} is not. Write for example: {example}.",
-            line=name.line,
-            column=name.column,
-            source=rules.source,
-            found=name.text,
-            example=example,
+            "{place}: expected one of the options of the slot {slot!r} ({known}), found its name alone. Write for "
+            "example: {example}.",
+            **place,
+            slot=name.text,
+            known=", ".join(options[:_MOST_SHOWN]) + (", …" if len(options) > _MOST_SHOWN else ""),
+            example=f"{written(name.text)} = {written(options[0], option=True)}",
         )
     return RuleError(
-        "{source}, {path}: a slot is named with one of its options and an item alone, but {found!r} is not. Write for "
-        "example: {example}.",
-        source=rules.source,
-        path=mention.place,
+        "{place}: expected the item {found!r} alone, since an item is chosen or not, found it with an option. Write: "
+        "{example}.",
+        **place,
         found=name.text,
-        example=example,
+        example=written(name.text),
     )

@@ -69,14 +69,15 @@ def as_list(value: object, spot: Spot, least: int = 0) -> list[Any]:
     return list(value)
 
 
-def as_list_of(count: int, value: object, spot: Spot) -> list[Any]:
-    """A list of exactly so many parts."""
+def as_list_of(count: int, value: object, spot: Spot, example: str) -> list[Any]:
+    """A list of exactly so many values; ``example`` shows one."""
     if not isinstance(value, list | tuple) or len(value) != count:
         raise RuleError(
-            "{source}, {path}: expected a list with {count} parts, found {found}. Give one part for each of them.",
+            "{source}, {path}: expected a list of {count} values, found {found}. For example: {example}.",
             **spot.place,
             count=count,
             found=shown(value),
+            example=example,
         )
     return list(value)
 

@@ -140,9 +140,9 @@ def _statement(rule: Rule) -> tuple[str, list[str]]:
     match rule.formula:
         case Not(And((Chosen() as first, Chosen() as second))):
             return head, [f"{_text(first, _OR)} excludes {_text(second, _ATOM)}"]
-        case Tuples(names, rows, allowed):
+        case Tuples(names, _, allowed):
             word = "allowed" if allowed else "forbidden"
-            return f"{head}{word} {', '.join(written(name.text) for name in names)}: ", _rows(rows)
+            return f"{head}{word} {', '.join(written(name.text) for name in names)}: ", _rows(rule.formula)
         case Count(low, high, parts) if parts:
             texts = [_text(part, _ATOM) for part in parts]
             if not texts[0].startswith("("):
@@ -150,14 +150,18 @@ def _statement(rule: Rule) -> tuple[str, list[str]]:
     return head, [_text(rule.formula, _EXPRESSION)]
 
 
-def _rows(rows: Iterable[tuple[Name | None, ...]]) -> list[str]:
-    texts = [f"({', '.join('*' if cell is None else _option(cell) for cell in row)})" for row in rows]
-    if not texts:
+def _rows(table: Tuples) -> list[str]:
+    if not table.rows and table.allowed:
         raise RuleError(
-            "A table of allowed or forbidden combinations has no rows; expected at least one. Write always or never "
-            "instead of the table."
+            "A table of allowed combinations has no rows, so nothing is allowed; expected at least one row. Write "
+            "never instead of the table."
         )
-    return texts
+    if not table.rows:
+        raise RuleError(
+            "A table of forbidden combinations has no rows, so nothing is forbidden; expected at least one row. Write "
+            "always instead of the table."
+        )
+    return [f"({', '.join('*' if cell is None else _option(cell) for cell in row)})" for row in table.rows]
 
 
 # ---- formulas and conditions -----------------------------------------------------------------------------------------
@@ -189,9 +193,9 @@ def _bound(part: Formula | Condition) -> tuple[str, int]:
             return _negation(inner), _ATOM
         case Compare(name, comparison, value):
             return _test(name, comparison, value), _ATOM
-        case Tuples(names, rows, allowed):
+        case Tuples(names, _, allowed):
             word = "allowed" if allowed else "forbidden"
-            return f"{word} {', '.join(written(name.text) for name in names)}: {', '.join(_rows(rows))}", _ALONE
+            return f"{word} {', '.join(written(name.text) for name in names)}: {', '.join(_rows(part))}", _ALONE
         case _:
             return _atom(part), _ATOM
 

@@ -134,7 +134,7 @@ def _worths(value: object, spot: Spot) -> Iterator[tuple[Name, Name | None, Deci
         seen: set[tuple[Name, Name | None]] = set()
         for index, entry in enumerate(as_list(value, spot, 1)):
             here = spot.at(index)
-            name, option, number = as_list_of(3, entry, here)
+            name, option, number = as_list_of(3, entry, here, "[Motor, servo, 120] or [A, null, 3]")
             key = (as_name(name, here), None if option is None else as_name(option, here))
             if key in seen:
                 raise RuleError(

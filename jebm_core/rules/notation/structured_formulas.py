@@ -129,10 +129,10 @@ def read_formula(value: object, spot: Spot, also: tuple[str, ...] = ()) -> Formu
         case "allowed" | "forbidden":
             return _tuples(record, told, spot)
         case "above":
-            first, second = as_list_of(2, part, here)
+            first, second = as_list_of(2, part, here, "[A, B]")
             return Above(as_name(first, here), as_name(second, here))
         case _:
-            first, second = as_list_of(2, part, here)
+            first, second = as_list_of(2, part, here, "[A, B]")
             return Adjacent(as_name(first, here), as_name(second, here))
 
 
@@ -164,20 +164,38 @@ def _bounds(record: Mapping[str, Any], spot: Spot, read: Callable[[object, Spot]
     given = {key: read(record[key], spot.at(key)) for key in BOUNDS if key in record}
     low: Any = given.get("exactly", given.get("at least"))
     high: Any = given.get("exactly", given.get("at most"))
-    crossed = low is not None and high is not None and low > high
-    negative = read is as_whole and any(cast(int, bound) < 0 for bound in given.values())
-    if not given or ("exactly" in given and len(given) > 1) or crossed or negative:
+    found = ", ".join(f"{key}: {bound}" for key, bound in given.items())
+    if not given:
         raise RuleError(
-            "{source}, {path}: expected exactly, at least or at most with a number, and the lower bound first, found "
-            "{found}. For example: {{at least: 1, at most: 2, of: [A, B, C]}}.",
+            "{source}, {path}: expected one of the keys exactly, at least and at most, found none of them. For example: "
+            "{{at least: 1, at most: 2, of: [A, B, C]}}.",
             **spot.place,
-            found=", ".join(f"{key}: {bound}" for key, bound in given.items()) or "{}",
+        )
+    if "exactly" in given and len(given) > 1:
+        raise RuleError(
+            "{source}, {path}: expected exactly alone, or else at least and at most, found {found}. Leave out exactly, "
+            "or the others.",
+            **spot.place,
+            found=found,
+        )
+    for key, bound in given.items():
+        if read is as_whole and cast(int, bound) < 0:
+            raise RuleError(
+                "{source}, {path}: expected a whole number from 0 up, found {found}. Only whole things are counted.",
+                **spot.at(key).place,
+                found=bound,
+            )
+    if low is not None and high is not None and low > high:
+        raise RuleError(
+            "{source}, {path}: expected at least to be no more than at most, found {found}. Exchange the two numbers.",
+            **spot.place,
+            found=found,
         )
     return low, high
 
 
 def _place(name: Name, value: object, spot: Spot) -> Place:
-    low, high = (as_whole(end, spot) for end in as_list_of(2, value, spot))
+    low, high = (as_whole(end, spot) for end in as_list_of(2, value, spot, "[1, 3]"))
     if low == 0 or high == 0 or ((low < 0) == (high < 0) and low > high):
         raise RuleError(
             "{source}, {path}: expected the first and the last place, counted from 1 or backwards from -1, found "
@@ -188,7 +206,8 @@ def _place(name: Name, value: object, spot: Spot) -> Place:
     return Place(name, low, high)
 
 
-def _tuples(record: Mapping[str, Any], told: Literal["allowed", "forbidden"], spot: Spot) -> Tuples:
+def _tuples(record: Mapping[str, Any], told: Literal["allowed", "forbidden"], spot: Spot) -> Tuples | And | Or:
+    """A table; one without rows allows nothing, or forbids nothing."""
     names = tuple(as_name(name, spot.at(told)) for name in as_list(record[told], spot.at(told), 1))
     if len(set(names)) < len(names):
         raise RuleError(
@@ -200,8 +219,18 @@ def _tuples(record: Mapping[str, Any], told: Literal["allowed", "forbidden"], sp
     rows = []
     for index, row in enumerate(as_list(required(record, "rows", spot), spot.at("rows"))):
         here = spot.at("rows").at(index)
-        cells = as_list_of(len(names), row, here)
-        rows.append(tuple(None if cell is None else as_name(cell, here) for cell in cells))
+        if not isinstance(row, list | tuple) or len(row) != len(names):
+            raise RuleError(
+                "{source}, {path}: expected a list of {count} values, one for each name of the table ({names}), found "
+                "{found}. Write null where any option will do.",
+                **here.place,
+                count=len(names),
+                names=", ".join(name.text for name in names),
+                found=shown(row),
+            )
+        rows.append(tuple(None if cell is None else as_name(cell, here) for cell in row))
+    if not rows:
+        return Or(()) if told == "allowed" else And(())
     return Tuples(names, tuple(rows), told == "allowed")
 
 

@@ -4,11 +4,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import final
+from typing import Any, final
 
 from jebm_core.errors import RuleError
 from jebm_core.rules.language import And, Chosen, Count, Formula, Implies, Name, Not, Or, Total
-from jebm_core.rules.notation.builder import short
+from jebm_core.rules.notation.builder import MOST_DIGITS, short
 from jebm_core.rules.notation.names import nearest
 
 DEEPEST = 50
@@ -90,7 +90,7 @@ class _Reader:
     def whole(self) -> Formula:
         formula = self._equivalence(0)
         if self._next.kind != "end":
-            raise self._unexpected("=>, |, &")
+            raise self._goes_on()
         return formula
 
     @property
@@ -146,7 +146,7 @@ class _Reader:
         if self._took("("):
             formula = self._equivalence(depth + 1)
             if not self._took(")"):
-                raise self._unexpected(")")
+                raise self._unexpected("')'")
             return formula
         token = self._next
         if token.kind == "number":
@@ -160,7 +160,7 @@ class _Reader:
             return self._compared(attribute, sign, self._number())
         if token.kind == "name":
             return Chosen(self._feature())
-        raise self._unexpected("A, !A, (A)")
+        raise self._no_feature()
 
     def _feature(self) -> Name:
         token = self._next
@@ -199,26 +199,32 @@ class _Reader:
                     found=text,
                 )
             return Name(text, self._line, token.column)
-        raise self._unexpected("sum(attribute)")
+        raise self._unexpected("'sum(attribute)'")
 
     def _comparison(self) -> str:
         token = self._next
         if token.text not in _TURNED:
-            raise self._unexpected("<=, >=, <, >, ==, !=")
+            raise self._unexpected("'<=', '>=', '<', '>', '==', '!='")
         self._place += 1
         return token.text
 
     def _number(self) -> Decimal:
         token = self._next
         if token.kind != "number":
-            raise self._unexpected("100")
+            raise self._no_number()
         self._place += 1
         return self._as_number(token)
 
     def _as_number(self, token: _Token) -> Decimal:
         number = Decimal(token.text)
         if not short(number):
-            raise self._unexpected("100")
+            raise RuleError(
+                "{source}, line {line}, column {column}: expected a number of at most {most} digits, found {found}. "
+                "Shorten the number.",
+                **self._at(token),
+                most=MOST_DIGITS,
+                found=token.text[:40],
+            )
         return number
 
     @staticmethod
@@ -240,7 +246,60 @@ class _Reader:
     def _unsupported(self, token: _Token) -> RuleError:
         return unsupported(self._text[token.column - self._column :][:40], self._line, self._source)
 
+    def _at(self, token: _Token) -> dict[str, Any]:
+        return {"line": self._line, "column": token.column, "source": self._source}
+
+    def _goes_on(self) -> RuleError:
+        token = self._next
+        if token.kind == "other":
+            return self._unsupported(token)
+        return RuleError(
+            "{source}, line {line}, column {column}: expected the constraint to end there, or to go on with '&', '|', "
+            "'=>' or '<=>', found {found!r}. For example: {example}.",
+            **self._at(token),
+            found=token.text,
+            example=_EXAMPLE,
+        )
+
+    def _no_feature(self) -> RuleError:
+        token = self._next
+        if token.kind == "other":
+            return self._unsupported(token)
+        if token.kind == "end":
+            return RuleError(
+                "{source}, line {line}, column {column}: expected a feature, '!' or '(', but the constraint ends "
+                "there. For example: {example}.",
+                **self._at(token),
+                example=_EXAMPLE,
+            )
+        return RuleError(
+            "{source}, line {line}, column {column}: expected a feature, '!' or '(', found {found!r}. For example: "
+            "{example}.",
+            **self._at(token),
+            found=token.text,
+            example=_EXAMPLE,
+        )
+
+    def _no_number(self) -> RuleError:
+        token = self._next
+        if token.kind == "other":
+            return self._unsupported(token)
+        if token.kind == "end":
+            return RuleError(
+                "{source}, line {line}, column {column}: expected a number, but the constraint ends there. For "
+                "example: {example}.",
+                **self._at(token),
+                example=_EXAMPLE,
+            )
+        return RuleError(
+            "{source}, line {line}, column {column}: expected a number, found {found!r}. For example: {example}.",
+            **self._at(token),
+            found=token.text,
+            example=_EXAMPLE,
+        )
+
     def _unexpected(self, expected: str) -> RuleError:
+        """The error where only some signs can follow, each in quotes."""
         token = self._next
         if token.kind == "other":
             return self._unsupported(token)
@@ -248,17 +307,13 @@ class _Reader:
             return RuleError(
                 "{source}, line {line}, column {column}: expected {expected}, but the constraint ends there. For "
                 "example: {example}.",
-                line=self._line,
-                column=token.column,
-                source=self._source,
+                **self._at(token),
                 expected=expected,
                 example=_EXAMPLE,
             )
         return RuleError(
             "{source}, line {line}, column {column}: expected {expected}, found {found!r}. For example: {example}.",
-            line=self._line,
-            column=token.column,
-            source=self._source,
+            **self._at(token),
             expected=expected,
             found=token.text,
             example=_EXAMPLE,

@@ -1,18 +1,21 @@
 """YAML and JSON text as plain values, read strictly: no key twice, no references, no deep nesting."""
 
 import json
+import re
 from decimal import Decimal
 from typing import Any, final
 
 import yaml
 from yaml.events import AliasEvent
 from yaml.nodes import MappingNode, Node
+from yaml.reader import Reader
 
 from jebm_core.errors import RuleError
 
 MOST_CHARACTERS = 1_000_000
 """Characters of YAML, which is read slowly; JSON may be longer."""
 _DEEPEST = 100
+_TAG = re.compile(r"constructor for the tag '(?:tag:yaml\.org,2002:)?([^']*)'")
 
 
 def read_plain(text: str, source: str) -> Any:
@@ -39,28 +42,66 @@ def read_plain(text: str, source: str) -> Any:
             found=len(text),
             most=MOST_CHARACTERS,
         )
+    control = Reader.NON_PRINTABLE.search(text)
+    if control is not None:
+        raise RuleError(
+            "{source}, line {line}, column {column}: expected text, found the character {found}, which YAML does not "
+            "allow. Take it out, or write it in double quotes as \\x01 is written.",
+            line=text.count("\n", 0, control.start()) + 1,
+            column=control.start() - text.rfind("\n", 0, control.start()),
+            source=source,
+            found=f"U+{ord(control[0]):04X}",
+        )
     loader = _Strict(text, source)
     try:
         return loader.get_single_data()
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise RuleError(
-            "{source}, line {line}, column {column}: expected YAML or JSON, found a mistake in its form ({reason}). "
-            "Check indentation, brackets and quotes there.",
-            line=0 if mark is None else mark.line + 1,
-            column=0 if mark is None else mark.column + 1,
-            source=source,
-            reason=getattr(error, "problem", None) or type(error).__name__,
-        ) from None
-    except ValueError as error:  # a date or number that looks like one and is none
-        raise RuleError(
-            "{source} holds a value that can't be read ({reason}). Put names that look like numbers or dates in "
-            "quotes.",
-            source=source,
-            reason=str(error),
-        ) from None
+        raise _misread(error, source) from None
     finally:
         loader.dispose()
+
+
+def _misread(error: yaml.YAMLError, source: str) -> RuleError:
+    """The error for text that is no YAML. What PyYAML says is English, so the usual mistakes get sentences of ours."""
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    if mark is None:
+        return RuleError(
+            "{source}: expected YAML or JSON, found text that is neither. Check indentation, brackets and quotes.",
+            source=source,
+        )
+    place = {"line": mark.line + 1, "column": mark.column + 1, "source": source}
+    problem = str(getattr(error, "problem", ""))
+    if "<stream end>" in problem or "end of stream" in problem:
+        return RuleError(
+            "{source}, line {line}, column {column}: expected a bracket or a quote to be closed, found the end of the "
+            "file. Close what is open.",
+            **place,
+        )
+    if problem.startswith("found character '\\t'"):
+        return RuleError(
+            "{source}, line {line}, column {column}: expected spaces, found a tab, with which YAML is not indented. "
+            "Put spaces in its place.",
+            **place,
+        )
+    if problem == "mapping values are not allowed here":
+        return RuleError(
+            "{source}, line {line}, column {column}: expected one key in the line, found a further colon. Put text "
+            "with a colon in quotes, or check the indentation.",
+            **place,
+        )
+    tag = _TAG.search(problem)
+    if tag is not None:
+        return RuleError(
+            "{source}, line {line}, column {column}: expected plain values, found one with the type {found}. Leave the "
+            "type out, or put quotes around it.",
+            **place,
+            found=tag[1],
+        )
+    return RuleError(
+        "{source}, line {line}, column {column}: expected YAML or JSON, found text that is neither. Check indentation, "
+        "brackets and quotes there.",
+        **place,
+    )
 
 
 @final
@@ -89,6 +130,19 @@ class _Strict(yaml.SafeLoader):
         node = super().compose_node(parent, index)
         self._depth -= 1
         return node
+
+    def construct_object(self, node: Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep=deep)
+        except ValueError:  # a date or number that looks like one and is none
+            raise RuleError(
+                "{source}, line {line}, column {column}: expected a value, found {found}, which looks like a number or "
+                "a date and is none. Put it in quotes.",
+                line=node.start_mark.line + 1,
+                column=node.start_mark.column + 1,
+                source=self._source,
+                found=str(node.value)[:40],
+            ) from None
 
     def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
