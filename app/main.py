@@ -26,7 +26,7 @@ def main() -> None:
             st.Page(entry.file, title=_(entry.title), icon=entry.icon, default=place_in_menu == 0)
             for place_in_menu, entry in enumerate(PAGES)
         ],
-        # The framework folds long lists away; seven pages are few enough to see at once.
+        # The framework folds long lists away; eight pages are few enough to see at once.
         expanded=True,
     )
     st.set_page_config(page_title=f"{page.title} · jebm")

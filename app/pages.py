@@ -21,6 +21,7 @@ class PageEntry:
 PAGES = (
     PageEntry("views/overview.py", marked("Overview"), ":material/home:"),
     PageEntry("views/data.py", marked("Data"), ":material/table_chart:"),
+    PageEntry("views/generator.py", marked("Candidate generator"), ":material/rule:"),
     PageEntry("views/train.py", marked("Train"), ":material/model_training:"),
     PageEntry("views/partition.py", marked("Partition function"), ":material/functions:"),
     PageEntry("views/calibration.py", marked("Calibration"), ":material/straighten:"),

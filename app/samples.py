@@ -8,6 +8,7 @@ from importlib import resources
 from typing import Any
 
 from app.text import Language
+from sample_data import assembly_rules
 
 FIRST = "assembly"
 
@@ -66,6 +67,16 @@ def labels_of(file: str, lang: Language) -> Labels:
             for column, options in entry.get("options", {}).items()
         },
     )
+
+
+def sample_rules(file: str, lang: Language) -> str | None:
+    """Return the rules of a sample project as text, with notes in the language; nothing for any other file.
+
+    >>> (sample_rules("assembly.csv", "en") or "").startswith("# Design rules"), sample_rules("mine.csv", "en")
+    (True, None)
+    """
+    words: dict[str, Language] = {"assembly.csv": "en", "assembly_ja.csv": "ja"}
+    return assembly_rules.text(words[file], lang) if file in words else None
 
 
 def _said(name: str, part: str, lang: Language) -> str:

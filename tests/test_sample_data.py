@@ -82,7 +82,7 @@ def slow_score(spec: dict[str, Any], effects: list[dict[str, Any]], row: dict[st
 def test_every_file_is_generated_again_byte_for_byte(tmp_path: Path) -> None:
     main(tmp_path)
     written = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    assert len(written) == 9
+    assert len(written) == 11
     for name, content in written.items():
         assert content == (FOLDER / name).read_bytes(), f"{name} differs: run python -m sample_data.make"
 

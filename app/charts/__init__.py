@@ -11,6 +11,7 @@ from app.charts.combinations import (
     combination_frequency,
     probability_ladder,
 )
+from app.charts.generators import MOST_SHARES, funnel, share_gaps
 from app.charts.intervals import compared
 from app.charts.partition import AuditedGroup, error_histogram, estimated_against_true, learned_against_audited
 from app.charts.style import COLOURS, FONT, POINT_LIMIT
@@ -19,6 +20,7 @@ from app.charts.training import TrainingHistory, TrainingLabels, training_curves
 __all__ = [
     "COLOURS",
     "FONT",
+    "MOST_SHARES",
     "POINT_LIMIT",
     "AuditedGroup",
     "CoverageLevels",
@@ -32,9 +34,11 @@ __all__ = [
     "coverage",
     "error_histogram",
     "estimated_against_true",
+    "funnel",
     "learned_against_audited",
     "probability_ladder",
     "reliability",
+    "share_gaps",
     "training_curves",
     "transform_histogram",
 ]

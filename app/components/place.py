@@ -1,4 +1,4 @@
-"""Where a person is: language, depth, run, data set and column roles, kept in the URL so that every view is a link.
+"""Where a person is, kept in the URL so that every view is a link: language, depth, run, data, roles, generator.
 
 A reload starts a new session with nothing but the URL, and moving to another page empties the URL; so each is
 restored from the other at the start of every run of the script, before anything else is read.
@@ -10,7 +10,7 @@ import streamlit as st
 
 from app.text import Language, as_language, language_of
 
-KEYS: Final = ("lang", "depth", "run", "dataset", "roles")
+KEYS: Final = ("lang", "depth", "run", "dataset", "roles", "generator")
 DEPTHS: Final = ("business", "expert")
 _STATE: Final = "place"
 

@@ -6,7 +6,7 @@ from app.components.language import _
 from app.components.plain import escape
 from app.components.train_settings import Choice
 from app.preflight import cores, expected_seconds, has_gpu, log_combinations
-from app.text.numbers import combinations, count, duration
+from app.text.numbers import combinations, count, duration, whole
 from jebm_core.tables import Examples, Table
 
 
@@ -22,8 +22,14 @@ def preflight_line(table: Table, examples: Examples, start: Choice) -> str:
     )
 
 
-def preflight_facts(examples: Examples, start: Choice) -> None:
-    """Draw what goes in, how many combinations there are, where it runs and about how long."""
+def preflight_facts(examples: Examples, start: Choice, valid: int | None = None) -> None:
+    """Draw what goes in, how many combinations there are, where it runs and about how long.
+
+    Args:
+        examples: the rows.
+        start: the settings.
+        valid: how many combinations the rules leave; nothing without rules.
+    """
     lang = place.language()
     outputs = examples.outputs
     low, high = expected_seconds(outputs, len(examples.keep), start.settings.epochs, start.settings.time_budget)
@@ -34,8 +40,8 @@ def preflight_facts(examples: Examples, start: Choice) -> None:
             Quantity(_("Outputs"), count(len(outputs.names), lang), kinds[outputs.kind]),
             Quantity(
                 _("Each row is one of"),
-                combinations(log_combinations(outputs), lang),
-                _("possible combinations"),
+                combinations(log_combinations(outputs), lang) if valid is None else whole(valid, lang),
+                _("possible combinations") if valid is None else _("valid combinations"),
             ),
             Quantity(
                 _("Runs on"),

@@ -9,6 +9,7 @@ import streamlit as st
 from app.components import place
 from app.components.answer import Action, answer_line
 from app.components.empty import empty_state
+from app.components.generator_names import generator_title, is_saved
 from app.components.language import _, sentence
 from app.components.plain import escape
 from app.components.problem import problem
@@ -59,6 +60,11 @@ class Result:
 
 def output_words(view: RunView, schema: OutputSchema) -> OutputWords:
     """Return the names of a run's outputs, in the language of this session."""
+    return words_of(view.spec.dataset_name, schema)
+
+
+def words_of(file: str, schema: OutputSchema) -> OutputWords:
+    """Return the names of the outputs of a file, in the language of this session."""
     marks = Marks(
         above=_("“{first}” above “{second}”"),
         first=_("“{item}” in first place"),
@@ -68,7 +74,7 @@ def output_words(view: RunView, schema: OutputSchema) -> OutputWords:
         place=_("place {place}"),
         pair=_("{slot}: {option}"),
     )
-    return OutputWords(schema, labels_of(view.spec.dataset_name, place.language()), marks)
+    return OutputWords(schema, labels_of(file, place.language()), marks)
 
 
 def open_run() -> RunView | None:
@@ -90,7 +96,7 @@ def open_run() -> RunView | None:
 
 def go_to_data_of(spec: RunSpec) -> None:
     """Open the data set of a run, with the roles that its columns had in it."""
-    place.put(dataset=spec.dataset, roles=None)
+    place.put(dataset=spec.dataset, roles=None, generator=spec.generator if is_saved(spec.generator) else None)
     if not spec.targets or spec.features is None or spec.kind not in KINDS:
         return
     try:
@@ -182,7 +188,9 @@ def unknown_run(error: UserError) -> None:
 def run_line(view: RunView) -> None:
     """Draw which run is open, in one quiet line."""
     when = moment(view.finished or view.created, place.language())
-    st.caption(_("Run “{title}” · {when}").format(title=escape(run_title(view)), when=when))
+    generator = generator_title(view.spec)
+    words = _("Run “{title}” · {when} · generator “{generator}”") if generator else _("Run “{title}” · {when}")
+    st.caption(words.format(title=escape(run_title(view)), when=when, generator=escape(generator)))
 
 
 def group_name(group: str) -> str:
@@ -207,7 +215,12 @@ def provenance(result: Result) -> None:
             _("Device: {device}").format(device=escape(str(found.get("device", "–")))),
             _("Versions: {versions}").format(versions=escape(versions)),
         ]
+        spec = result.view.spec
+        if spec.rules:
+            lines.insert(1, _("Candidate generator: {name}").format(name=escape(generator_title(spec))))
         st.markdown("\n".join(f"- {line}" for line in lines))
+        if spec.rules:
+            st.code(spec.rules, language=None, wrap_lines=True)
         if place.is_expert():
             st.json(
                 {"settings": found.get("settings"), "model": model_record(result.view.id).get("summary")}, expanded=1

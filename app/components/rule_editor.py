@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import streamlit as st
+from streamlit.components.v2 import component
 
 from app.components import place
 from app.components.drafts import Draft, take_edit
@@ -58,4 +59,4 @@ def _edited() -> None:
 @st.cache_resource(show_spinner=False)
 def _component() -> Any:
     html, css, js = ((_PARTS / f"rule_editor.{ending}").read_text(encoding="utf-8") for ending in ("html", "css", "js"))
-    return st.components.v2.component("jebm_rule_editor", html=html, css=css, js=js)
+    return component("jebm_rule_editor", html=html, css=css, js=js)

@@ -3,8 +3,10 @@
 import streamlit as st
 
 from app.components import place
+from app.components.generator_names import generator_title
 from app.components.language import _
 from app.components.plain import escape
+from app.components.storage import open_run_from_list
 from app.components.verdict import Colour
 from app.samples import samples
 from app.text import LANGUAGES, marked
@@ -43,11 +45,12 @@ def run_list(runs: tuple[RunView, ...]) -> None:
             name, state, when, step = st.columns([4, 1.5, 2, 1.2], vertical_alignment="center")
             with name:
                 st.markdown(f"**{escape(run_title(run))}**")
+                if title := generator_title(run.spec):
+                    st.caption(_("Generator: {name}").format(name=escape(title)))
             with state:
                 state_badge(run.state)
             with when:
                 st.caption(moment(run.created, place.language()))
             with step:
                 if st.button(_("Open"), key=f"run_{run.id}", width="stretch"):
-                    place.put(run=run.id, dataset=None, roles=None)
-                    st.switch_page("views/partition.py" if run.state is State.SUCCEEDED else "views/train.py")
+                    open_run_from_list(run)

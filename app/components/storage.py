@@ -12,7 +12,7 @@ import streamlit as st
 from app.components import place
 from app.text import marked
 from jebm_core.errors import UserError
-from jebm_core.runs.records import RunSpec, RunView
+from jebm_core.runs.records import RunSpec, RunView, State
 from jebm_core.runs.store import RunStore
 from jebm_core.tables import Examples, OutputSchema, Roles, Table, read_examples, read_table
 
@@ -103,8 +103,14 @@ def keep_upload(content: bytes, name: str) -> None:
 
 
 def open_dataset(sha256: str | None) -> None:
-    """Go to a data set, or leave the present one; roles and run of another data set don't follow."""
-    place.put(dataset=sha256, roles=None, run=None)
+    """Go to a data set, or leave the present one; roles, run and generator of another data set don't follow."""
+    place.put(dataset=sha256, roles=None, run=None, generator=None)
+
+
+def open_run_from_list(run: RunView) -> None:
+    """Go to a run: to its results where it has finished, else to its training."""
+    place.put(run=run.id, dataset=None, roles=None, generator=None)
+    st.switch_page("views/partition.py" if run.state is State.SUCCEEDED else "views/train.py")
 
 
 def open_table() -> Table | None:

@@ -32,6 +32,9 @@ WORDS: Final[Mapping[str, str]] = {
     "uniform": marked("Uniform"),
     "marginals": marked("Shares of the data, parts independent"),
     "candidates": marked("Observed combinations"),
+    "edits": marked("Observed combinations and what is one change away"),
+    "table": marked("A table of candidates, simulated ones for instance"),
+    "model": marked("A fitted model"),
     "logistic": marked("Logistic regression for each part"),
     "forest": marked("Random forest for each part"),
     "corrected": marked("Closed form plus a network"),
@@ -52,6 +55,8 @@ WORDS: Final[Mapping[str, str]] = {
     "combinations": marked("Whole combinations"),
 }
 DIVERGENCES: Final = ("kl", "chi2", "tsallis:1.5", "jensen-shannon", "hellinger", "reverse-kl", "jeffreys")
+WITH_A_SOURCE: Final = ("table", "model")
+"""References that need a table or a run beside them, which a generator version names."""
 _OF_RANKINGS: Final = ("auto", "unary", "permutahedron", "birkhoff", "preference")
 
 
@@ -88,7 +93,10 @@ def settings_form(kind: Kind, start: Choice) -> Choice | None:
             log_partition = _choose(_("Log-partition"), LOG_PARTITIONS, was.log_partition, "log_partition")
             budget = _optional(_("Time for training, seconds, at most"), was.time_budget, "time_budget", least=1)
         with right:
-            reference = _choose(_("Reference distribution"), REFERENCES, was.reference, "reference")
+            # The key holds the generator's reference, so that another generator brings its own.
+            reference = _choose(
+                _("Reference distribution"), _references(was.reference), was.reference, f"reference_{was.reference}"
+            )
             device = _choose(_("Device"), DEVICES, was.device, "device")
             samples = _optional(_("Draws per case and step"), was.samples, "samples", least=2)
         left, middle, right = st.columns(3)
@@ -116,6 +124,10 @@ def settings_form(kind: Kind, start: Choice) -> Choice | None:
         samples=samples,
     )
     return Choice(settings, percent / 100, "combinations" if mode == "combinations" else "rows")
+
+
+def _references(chosen: str) -> tuple[str, ...]:
+    return tuple(name for name in REFERENCES if name not in WITH_A_SOURCE or name == chosen)
 
 
 def settings_rows(settings: Mapping[str, Any]) -> dict[str, str]:

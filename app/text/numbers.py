@@ -142,8 +142,36 @@ def combinations(log_number: float, lang: Language) -> str:
     """
     if log_number < math.log(1e12):
         return count(math.exp(log_number), lang)
-    power = str(math.floor(log_number / math.log(10) + 1e-9))
-    return "10" + power.translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return "10" + _raised(math.floor(log_number / math.log(10) + 1e-9))
+
+
+def whole(number: int, lang: Language) -> str:
+    """Return an exact number: in full up to twenty digits, beyond that by its leading digits and its power of ten.
+
+    >>> whole(12064, "en"), whole(2**64, "ja"), whole(2**100, "en").replace(NBSP, " ")
+    ('12,064', '18,446,744,073,709,551,616', '1.27 × 10³⁰')
+    """
+    if number < 10**20:
+        return format_decimal(number, locale=lang, format="#,##0")
+    power, rest = divmod(math.log10(number), 1.0)
+    head = decimal(min(10.0**rest, 9.99), lang)
+    return f"{head}{NBSP}×{NBSP}10" + _raised(int(power))
+
+
+def share_of(part: int, total: int, lang: Language) -> str:
+    """Return one exact number as a share of another; a small one as odds.
+
+    >>> share_of(12064, 112500, "en").replace(NBSP, " "), share_of(1, 2**20, "ja"), share_of(5, 5, "ja")
+    ('10.7 %', '1,048,576件に1件', '100%')
+    """
+    if part == total:
+        return percent(1.0, lang, 0)
+    if 1000 * part >= total:
+        return percent(part / total, lang)
+    if not part:
+        return percent(0.0, lang, 0)
+    among = whole(total // part, lang)
+    return f"1 in {among}" if lang == "en" else f"{among}件に1件"
 
 
 def moment(when: float | datetime, lang: Language) -> str:
@@ -154,6 +182,10 @@ def moment(when: float | datetime, lang: Language) -> str:
     """
     stamp = when if isinstance(when, datetime) else datetime.fromtimestamp(when, tz=UTC)
     return format_datetime(stamp.astimezone(), format="medium", locale=lang)
+
+
+def _raised(power: int) -> str:
+    return str(power).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def _unit(unit: str, lang: Language) -> str:

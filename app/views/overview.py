@@ -7,6 +7,9 @@ from app.components import place
 from app.components.choose_data import open_sample
 from app.components.data_view import data_verdict
 from app.components.empty import page_heading
+from app.components.generator_answer import generator_line, generator_verdict
+from app.components.generator_service import analyse, open_scene
+from app.components.generator_versions import open_version
 from app.components.ladder import best_line
 from app.components.language import _, sentence
 from app.components.live_model import ranked
@@ -72,7 +75,7 @@ def _ways_in(first: DeltaGenerator, second: DeltaGenerator) -> None:
         open_sample(samples(place.language())[0])
         st.switch_page("views/train.py")
     if second.button(_("Use your own data"), key="own_data", width="stretch"):
-        place.put(dataset=None, roles=None, run=None)
+        place.put(dataset=None, roles=None, run=None, generator=None)
         st.switch_page("views/data.py")
 
 
@@ -158,12 +161,7 @@ def _stages(view: RunView | None, result: Result | None) -> list[Stage]:
         lines[0] = _("Training is under way")
     return [
         Stage(_("Data"), verdict, line, "views/data.py"),
-        Stage(
-            _("Candidate generator"),
-            Verdict.PENDING,
-            _("Every combination counts as possible; no rules were given") if result else
-            _("Which combinations are possible, and how they are drawn"),
-        ),
+        Stage(_("Candidate generator"), *_generator_stage(view), "views/generator.py"),
         Stage(_("Model"), model, lines[0], "views/train.py"),
         Stage(_("Evidence"), evidence, lines[1], "views/partition.py"),
         Stage(_("Decision"), decision, lines[2], "views/unseen.py"),
@@ -189,6 +187,27 @@ def _model_stage(result: Result) -> tuple[Verdict, str]:
     if gap[1] is not None and gap[1] <= 0:
         return Verdict.CAUTION, _("No clear gain over independent parts yet")
     return Verdict.TRUSTED, _("Better than independent parts")
+
+
+def _generator_stage(view: RunView | None) -> tuple[Verdict, str]:
+    """Return how the past stands to the rules of the open run, or else to those of the open version."""
+    nothing = Verdict.PENDING, _("Which combinations are possible, and how they are drawn")
+    try:
+        saved = None if view is not None else open_version()
+        rules = view.spec.rules if view is not None else saved.rules if saved is not None else ""
+        if not rules:
+            return nothing if view is None else (
+                Verdict.PENDING, _("Every combination counts as possible; no rules were given")
+            )  # fmt: skip
+        scene = open_scene()
+        if scene is None:
+            return nothing
+        reading = analyse(rules, scene)
+    except UserError:
+        return nothing
+    if isinstance(reading, UserError):
+        return Verdict.DO_NOT_TRUST, _("The rules don't fit the data")
+    return generator_verdict(reading), generator_line(reading)
 
 
 def _data_stage() -> tuple[Verdict, str]:

@@ -1,6 +1,7 @@
 """Train: is training healthy?"""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
@@ -8,6 +9,7 @@ import streamlit as st
 from app.components import place
 from app.components.answer import Quantity, answer_line, quantities
 from app.components.empty import empty_state, explain, page_heading
+from app.components.generator_choice import Chosen, choose_generator
 from app.components.language import _, sentence
 from app.components.live_run import curves, live_run
 from app.components.preflight_card import preflight_facts, preflight_line
@@ -15,7 +17,7 @@ from app.components.problem import problem
 from app.components.result import go_to_data_of, load_result, open_run, provenance, run_line, unknown_run
 from app.components.roles_table import first_roles
 from app.components.storage import model_record, open_examples, open_table, start_run, store
-from app.components.train_settings import Choice, settings_form
+from app.components.train_settings import WITH_A_SOURCE, Choice, settings_form
 from app.components.verdict import Verdict
 from app.text.numbers import count, decimal, duration, percent
 from jebm_core.errors import SpecError, UserError
@@ -52,7 +54,7 @@ def _before() -> None:
     except UserError as error:
         problem(error, title=_("This data set can't be opened"))
         if st.button(_("Choose the data"), type="primary", key="choose_data"):
-            place.put(dataset=None, roles=None)
+            place.put(dataset=None, roles=None, generator=None)
             st.switch_page("views/data.py")
         return
     if table is None:
@@ -82,6 +84,16 @@ def _before() -> None:
 
 def _ready(table: Table, roles: Roles, examples: Examples) -> None:
     start = _as_before()
+    try:
+        generator = choose_generator(table, roles, examples)
+    except UserError as error:
+        problem(error, title=_("Training can't start with this generator"))
+        st.page_link("views/generator.py", label=_("Go to the candidate generator"), icon=":material/rule:")
+        return
+    if generator is not None:
+        start = replace(start, settings=replace(start.settings, reference=generator.reference))
+    elif start.settings.reference in WITH_A_SOURCE:
+        start = replace(start, settings=replace(start.settings, reference="auto"))
     with st.container(border=True, key="preflight", gap="small"):
         words, way = st.columns([3.4, 1.2], gap="medium", vertical_alignment="center")
         with words:
@@ -93,7 +105,7 @@ def _ready(table: Table, roles: Roles, examples: Examples) -> None:
                 _("Start training"), type="primary", key="start", width="stretch", icon=":material/play_arrow:"
             ):
                 sent = start
-    preflight_facts(examples, start)
+    preflight_facts(examples, start, None if generator is None else generator.valid)
     if place.is_expert():
         try:
             sent = settings_form(roles.kind, start)
@@ -101,7 +113,7 @@ def _ready(table: Table, roles: Roles, examples: Examples) -> None:
             problem(error, title=_("These settings can't be used"))
             return
     if sent is not None:
-        _start(table, roles, sent)
+        _start(table, roles, sent, generator)
     st.caption(
         _(
             "Training runs in a process of its own: you may close this page or the browser, and come back by the same "
@@ -122,7 +134,7 @@ def _as_before() -> Choice:
         return Choice(FitSettings())
 
 
-def _start(table: Table, roles: Roles, choice: Choice) -> None:
+def _start(table: Table, roles: Roles, choice: Choice, generator: Chosen | None) -> None:
     spec = RunSpec(
         dataset=table.sha256,
         dataset_name=table.name,
@@ -134,6 +146,9 @@ def _start(table: Table, roles: Roles, choice: Choice) -> None:
         hold_out_mode=choice.mode,
         seed=choice.settings.seed,
         language=place.language(),
+        rules="" if generator is None else generator.rules,
+        generator="" if generator is None else generator.id,
+        source=generator.source if generator and choice.settings.reference == generator.reference else "",
     )
     try:
         with st.spinner(_("Starting …")):

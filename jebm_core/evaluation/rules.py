@@ -8,6 +8,7 @@ from typing import Any, final
 import torch
 
 from jebm_core.recipes import describe_space
+from jebm_core.rules.budget import Budget
 from jebm_core.rules.compiled import CompiledRules
 from jebm_core.rules.data import broken_rules
 from jebm_core.rules.explain import effects, fixed_options
@@ -87,9 +88,9 @@ class RuleEffect:
     redundant: bool
 
 
-def rule_effects(compiled: CompiledRules) -> tuple[RuleEffect, ...] | None:
-    """What each rule does; None where there are too many of them, or they are too entangled."""
-    given, found = compiled.problem.rules.rules, effects(compiled.problem)
+def rule_effects(compiled: CompiledRules, budget: Budget | None = None) -> tuple[RuleEffect, ...] | None:
+    """What each rule does; None where there are too many of them, or they are too entangled for the budget."""
+    given, found = compiled.problem.rules.rules, effects(compiled.problem, budget)
     if found is None:
         return None
     return tuple(
