@@ -6,7 +6,7 @@ does not grow with the table.
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ from jebm_core.proposals import (
     Proposal,
     TiltProposal,
 )
-from jebm_core.recipes import build_model, describe_space, independent_architecture
+from jebm_core.recipes import MAX_LISTED_ONCE, build_model, describe_space, independent_architecture
 from jebm_core.record import ModelRecord
 from jebm_core.rules.compiled import compile_rules
 from jebm_core.rules.conditions import condition_flags
@@ -144,9 +144,9 @@ class FittedModel:
 
     @torch.no_grad()
     def log_prob(self, context: Context, y: Int64[Tensor, "row item"]) -> LogProb:
-        """log p(y|x) with the learned τ, and its interval."""
+        """log p(y|x) with the learned τ, and its interval; −∞ for what the space, cut down by rules, does not hold."""
         values = [self.model(part).log_prob(y[rows].unsqueeze(0)).squeeze(0) for rows, part in self.chunks(context)]
-        value = torch.cat(values)
+        value = torch.where(self.space.contains(y), torch.cat(values), -torch.inf)
         low, high = self.record.interval
         return LogProb(value, value + low, value + high)
 
@@ -164,12 +164,13 @@ class FittedModel:
 
     def proposal(self) -> Proposal:
         """The strongest way of drawing that this model has: listing for small spaces."""
-        if self.space.cardinality() <= MAX_LISTED_DRAWS:
+        shape = (1, self.record.architecture.features), (1, self.model.reference.input_width)
+        context = Context(*(torch.zeros(size, device=self.device) for size in shape))
+        if self.space.cardinality() <= (MAX_LISTED_ONCE if context.is_single else MAX_LISTED_DRAWS):
             return ListingProposal(self.space, self.device)
         if isinstance(self.model.base, AnchoredBase):
             return AnchoredProposal(self.space, self.model.base.anchors)
-        shape = (1, self.record.architecture.features), (1, self.model.reference.input_width)
-        p = self.model.unnormalised(Context(*(torch.zeros(size, device=self.device) for size in shape)))
+        p = self.model.unnormalised(context)
         if p.has_mean_field:
             return MeanFieldProposal()
         return TiltProposal() if self.space.exact_linear else PlackettLuceProposal()
@@ -199,6 +200,10 @@ class FittedModel:
         self, context: Context, num_samples: int, *, generator: torch.Generator | None = None
     ) -> tuple[Integer[Tensor, "sample row item"], Float[Tensor, " row"]]:
         """Draws from p(·|x) by importance resampling, and the effective sample size behind them."""
+        rows = len(context.x)
+        if context.is_single and rows > 1:
+            y, effective = self.sample(context.condensed(), num_samples * rows, generator=generator)
+            return y.reshape(num_samples, rows, -1), effective.expand(rows)
         samples, effective = [], []
         for _, draws in self.weighted_draws(context, max(DRAWS, 8 * num_samples), generator=generator):
             index = sample_categorical(draws.log_weight.T, num_samples, generator=generator)
@@ -212,6 +217,9 @@ class FittedModel:
         self, context: Context, *, generator: torch.Generator | None = None, independent: bool = False
     ) -> Float[Tensor, "row statistic"]:
         """P(φ_a = 1 | x) of every linear statistic: item present, option chosen, item at a position."""
+        if context.is_single and len(context.x) > 1:
+            alike = self.marginals(context.condensed(), generator=generator, independent=independent)
+            return alike.expand(len(context.x), -1)
         parts = []
         for _, draws in self.weighted_draws(context, generator=generator, independent=independent):
             weight = draws.log_weight.exp().T
@@ -241,7 +249,12 @@ class FittedModel:
         Raises:
             SpecError: a utility that does not apply to this space.
         """
-        self._check_utility(utility)
+        decoding.require_utility(self.record.schema.kind, utility)
+        rows = len(context.x)
+        if context.is_single and rows > 1:
+            how: dict[str, Any] = {"generator": generator, "independent": independent, "empty_value": empty_value}
+            alike = self.predict(context.condensed(), utility, **how)
+            return decoding.Decoded(alike.y.expand(rows, -1), alike.expected_utility.expand(rows), alike.exact)
         parts = []
         for rows, draws in self.weighted_draws(context, generator=generator, independent=independent):
             if callable(utility):
@@ -264,21 +277,6 @@ class FittedModel:
             return draws.log_weight
         model = self.independent if independent and self.independent is not None else self.model
         return model(context).log_prob(draws.y)
-
-    def _check_utility(self, utility: object) -> None:
-        kind = self.record.schema.kind
-        known = {
-            "subsets": ("map", "f1", "hamming"),
-            "configurations": ("map", "hamming"),
-            "rankings": ("map", "kendall"),
-        }[kind]
-        if not callable(utility) and utility not in known:
-            raise SpecError(
-                "Utility {found!r} does not apply to {kind}; choose one of {known}.",
-                found=utility,
-                kind=kind,
-                known=", ".join(known),
-            )
 
     def save(self, folder: Path | str) -> None:
         """Write ``model.safetensors`` and ``model.json``; with a classifier as reference ``reference.skops``, with

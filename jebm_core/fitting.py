@@ -147,7 +147,7 @@ class _Run:
         shape = choose_architecture(self.space, train, settings, self.table)
         if self.classifier is not None:
             shape = dataclasses.replace(shape, reference="predicted")
-        plan = choose_plan(train, settings)
+        plan = choose_plan(self.space, train, settings)
 
         independent: JointModel | None = None
         if self.space.exact_linear and shape.affinity in QUADRATIC and settings.divergence == "kl":

@@ -50,9 +50,14 @@ class Context(NamedTuple):
         """On another device."""
         return Context(self.x.to(device), self.reference.to(device))
 
+    @property
+    def is_single(self) -> bool:
+        """Whether nothing is known about any row, so that all are alike."""
+        return not (self.x.shape[1] or self.reference.shape[1])
+
     def condensed(self) -> "Context":
-        """One row where nothing is known about any, so that all are alike; else all rows."""
-        return self if self.x.shape[1] or self.reference.shape[1] else self.rows(slice(0, 1))
+        """One row where all are alike; else all rows."""
+        return self.rows(slice(0, 1)) if self.is_single else self
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,10 @@ class InteractionHead(nn.Module, ABC):
     def forward(self, hidden: Float[Tensor, "batch hidden"]) -> Interaction:
         """The interaction of each context."""
 
+    def constant_pairs(self) -> Tensor | None:
+        """The weights of pairs that no x changes, one a pair; None where there are none."""
+        return None
+
 
 @final
 class UnaryHead(LinearHead):
@@ -90,6 +94,9 @@ class FullPairwiseHead(InteractionHead):
         self.constant = nn.Parameter(torch.zeros(len(a)))
         varies = hidden > 0 and not constant and len(a) > 0  # one item alone has no pairs
         self.linear = _small_linear(hidden, len(a)) if varies else None
+
+    def constant_pairs(self) -> Tensor:
+        return self.constant
 
     def forward(self, hidden: Float[Tensor, "batch hidden"]) -> FullQuadratic:
         pairs = self.constant.unsqueeze(0) if self.linear is None else self.constant + self.linear(hidden)

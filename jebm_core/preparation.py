@@ -22,6 +22,7 @@ from jebm_core.rules.language import RuleSet
 from jebm_core.rules.problem import bind
 from jebm_core.settings import FitSettings
 from jebm_core.spaces import OutputSpace
+from jebm_core.splits import held_out_rows
 from jebm_core.steps import Rows
 from jebm_core.tables import Examples, FeatureEncoder, Note, OutputSchema, Table, read_examples, require_fit_size
 
@@ -89,9 +90,10 @@ def prepare(
         )
     space = describe_space(outputs.kind, outputs.names, outputs.options, compiled)
     count = len(examples.keep)
-    held = max(MIN_HELD_OUT, round(settings.validation_fraction * count))
-    order = np.random.default_rng(settings.seed).permutation(count)
-    train, valid = np.sort(order[held:]), np.sort(order[:held])
+    share = max(MIN_HELD_OUT, round(settings.validation_fraction * count)) / count
+    mode = "combinations" if settings.validation == "combinations" else "rows"
+    held_out = held_out_rows(outputs.values, share, mode, settings.seed)
+    train, valid = np.flatnonzero(~held_out), np.flatnonzero(held_out)
     table = examples.table.part(examples.keep)
     fitting = table.part(train)
     encoder = FeatureEncoder.fit(fitting.frame, examples.roles.features, file=table.name, first_row=table.first_row)
@@ -102,6 +104,12 @@ def prepare(
         raise SpecError(
             "Reference model: expected a fitted model and that reference together, found only one of them; give both "
             "(--reference model --generator MODEL)."
+        )
+    if given.candidates is not None and settings.reference != "table":
+        raise SpecError(
+            "Reference table: expected that reference with a table of candidates, found reference {found}. Choose it "
+            "(--reference table), or leave the candidates out.",
+            found=settings.reference,
         )
     if generator is not None:
         _require_same_outputs(generator, outputs.schema)

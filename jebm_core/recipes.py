@@ -64,6 +64,10 @@ MAX_LISTED_TRAINING = 2**10
 """Size of the space up to which training lists every combination by default."""
 MAX_LISTED_ONCE = 2**18
 """The same where there are no features: one list serves all rows of a batch."""
+MAX_FULL_LISTED = 2 * 10**10
+"""Combinations · statistics² up to which pairs have weights of their own where one list serves all rows."""
+PAIR_VARIANCE = 0.025
+"""Prior variance of the weight of a pair that no x changes."""
 RANK = 16
 
 
@@ -111,13 +115,15 @@ def choose_architecture(
     Raises:
         SpecError: settings that don't fit the space or each other, with what to choose instead.
     """
-    affinity = _choose_affinity(space, len(train.y), settings)
+    affinity = _choose_affinity(space, train, settings)
     reference = settings.reference
     if reference == "auto":
         # Marginals of rankings cost a permanent and gain nothing over a learned bias; weights in rules say what q is.
         given = isinstance(space, Ruled) and bool(space.rules.problem.weights or space.rules.problem.preferences)
         reference = "uniform" if given or isinstance(space.whole, Rankings) else "marginals"
     base = _choose_base(space, affinity, reference, settings)
+    if base == "anchored" and train.context.is_single and lists_by_default(space, train, settings):
+        base = "tilt"  # τ is one number, which the list gives exactly
     anchors = len(anchors_of(train.y)) if base == "anchored" else 0
     correction = settings.log_partition if settings.log_partition in ("constant", "linear", "residual") else "mlp"
     candidates = len(_point_reference(space, reference, train.y, table).points) if reference in POINTS else 0
@@ -129,13 +135,15 @@ def choose_architecture(
     )
 
 
-def _choose_affinity(space: OutputSpace, rows: int, settings: FitSettings) -> str:
+def _choose_affinity(space: OutputSpace, train: Rows, settings: FitSettings) -> str:
     ranking = isinstance(space.whole, Rankings)
     if settings.affinity == "auto":
         if ranking:
             return "birkhoff"
         statistics = space.num_statistics
-        affordable = statistics <= MAX_FULL_STATISTICS and statistics * (statistics - 1) / 2 <= rows
+        affordable = statistics <= MAX_FULL_STATISTICS and statistics * (statistics - 1) / 2 <= len(train.y)
+        if train.context.is_single and lists_by_default(space, train, settings):
+            affordable = space.cardinality() * statistics**2 <= MAX_FULL_LISTED
         return "pairwise" if affordable else "lowrank"
     if ranking:
         fits = ("permutahedron", "birkhoff", "preference", "unary")
@@ -270,8 +278,7 @@ def choose_proposals(space: OutputSpace, model: JointModel, train: Rows, setting
     if (family and quadratic) or (space.factorises and model.affinity.interaction is None):
         ladder["meanfield"] = MeanFieldProposal()
         ladder["anchored"] = AnchoredProposal(space, anchors)
-    most = MAX_LISTED_ONCE if len(train.context.condensed().x) == 1 else MAX_LISTED_TRAINING
-    if settings.proposal == "listing" or (settings.proposal == "auto" and space.cardinality() <= most):
+    if settings.proposal == "listing" or lists_by_default(space, train, settings):
         return [ListingProposal(space, device)]
     if settings.proposal != "auto":
         if settings.proposal not in ladder:
@@ -296,19 +303,31 @@ def _stronger(name: str, ladder: Mapping[str, Proposal]) -> list[Proposal]:
     return [ladder[other] for other in after if other in ladder]
 
 
-def choose_plan(train: Rows, settings: FitSettings) -> Plan:
+def lists_by_default(space: OutputSpace, train: Rows, settings: FitSettings) -> bool:
+    """Whether training lists every combination without being told to."""
+    most = MAX_LISTED_ONCE if train.context.is_single else MAX_LISTED_TRAINING
+    return settings.proposal == "auto" and space.cardinality() <= most
+
+
+def choose_plan(space: OutputSpace, train: Rows, settings: FitSettings) -> Plan:
     """Epochs, batch and draws from the size of the data: at least about 10 steps an epoch, and never more than the
-    budget allows."""
+    budget allows. Where one list serves all rows, a step takes them all and costs the same."""
     rows = len(train.y)
     batch = 128 if rows >= 1000 else 64
     if rows > 20_000:
         batch = 512
     samples = settings.samples or (1000 if settings.proposal == "reference" else 32)
-    if len(train.context.condensed().x) == 1:  # one context stands for the whole batch: large ones cost the same
+    seconds = settings.time_budget or float("inf")
+    if train.context.is_single and lists_by_default(space, train, settings):
+        # Exact gradients: large steps, and a prior on the weights of pairs, which nothing else holds back. Rows with
+        # the same combination are no independent evidence for pairs, so distinct ones are counted.
+        penalty = 1 / (PAIR_VARIANCE * len(torch.unique(train.y, dim=0)))
+        return Plan(settings.epochs or 80, rows, 5, 2, 0.02, patience=4, penalty=penalty, seconds=seconds)
+    if train.context.is_single:  # one context stands for the whole batch: large ones cost the same
         batch = max(batch, min(1024, rows // 4))
         samples = settings.samples or 32 * samples
     epochs = settings.epochs or max(20, min(300, 300_000 // rows))
-    return Plan(epochs=epochs, batch_size=batch, samples=samples, seconds=settings.time_budget or float("inf"))
+    return Plan(epochs=epochs, batch_size=batch, samples=samples, seconds=seconds)
 
 
 def independent_architecture(shape: Architecture) -> Architecture:

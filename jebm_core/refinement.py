@@ -94,7 +94,7 @@ def refine_log_partition(
         The held-out objective (nats) before and after.
     """
     model.eval()
-    if isinstance(model.correction, ConstantCorrection) and len(train.condensed().x) == 1:
+    if isinstance(model.correction, ConstantCorrection) and train.is_single:
         return _solve_constant(model, train.condensed(), proposal, samples * contexts // CHUNK, generator)
     pool = mixed_contexts(train, contexts, generator=generator)
     inputs, base, log_z = _targets(model, pool, proposal, samples, generator, on_chunk)
@@ -154,6 +154,7 @@ def residual_interval(
     """
     if model.base.is_exact(model.unnormalised(context.rows(slice(0, 1)))):
         return 0.0, 0.0
+    context = context.condensed()
     gaps: list[Tensor] = []
     for start in range(0, len(context.x), chunk):
         p = model(context.rows(slice(start, start + chunk)))

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Literal, final
 
 from jebm_core.errors import SpecError
 
@@ -25,6 +25,9 @@ REFERENCES = ("auto", "uniform", "marginals", "candidates", "edits", "table", "m
 LOG_PARTITIONS = ("auto", "corrected", "constant", "linear", "mlp", "residual")
 SPACES = ("auto", "subsets", "configurations", "rankings")
 DEVICES = ("auto", "cpu", "cuda")
+HoldOutMode = Literal["rows", "combinations"]
+"""What is held out: rows at random, or every row of some whole combinations."""
+VALIDATIONS = ("auto", "rows", "combinations")
 
 
 @final
@@ -51,7 +54,10 @@ class FitSettings:
         epochs: at most so many passes over the data.
         time_budget: seconds, at most.
         samples: draws a context in a step.
-        validation_fraction: share of the rows that is kept for early stopping and the guards.
+        validation: what is kept for early stopping and the guards: ``rows`` at random, or every row of whole
+            ``combinations``, which suits questions about combinations nobody has tried. ``auto``: rows; in a run as
+            what the run holds out for its evaluation.
+        validation_fraction: the share of the rows that is kept.
 
     Raises:
         SpecError: a value outside what is listed.
@@ -71,6 +77,7 @@ class FitSettings:
     epochs: int | None = None
     time_budget: float | None = None
     samples: int | None = None
+    validation: str = "auto"
     validation_fraction: float = 0.15
 
     def __post_init__(self) -> None:
@@ -81,6 +88,7 @@ class FitSettings:
             ("reference", REFERENCES),
             ("log_partition", LOG_PARTITIONS),
             ("device", DEVICES),
+            ("validation", VALIDATIONS),
         ):
             if getattr(self, name) not in known:
                 raise SpecError(

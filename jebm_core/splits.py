@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jebm_core.errors import SpecError
-from jebm_core.runs.records import HoldOutMode
+from jebm_core.settings import HoldOutMode
 from jebm_core.tables import Examples
 
 
@@ -37,7 +37,15 @@ def split_examples(
     >>> test.outputs.values.tolist(), sorted([*train.keep.tolist(), *test.keep.tolist()])
     ([[0, 1], [1, 1]], [0, 1, 2, 3, 4])
     """
-    count = len(examples.keep)
+    held_out = held_out_rows(examples.outputs.values, fraction, mode, seed)
+    return examples.part(~held_out), examples.part(held_out)
+
+
+def held_out_rows(
+    values: npt.NDArray[np.int64], fraction: float, mode: HoldOutMode, seed: int
+) -> npt.NDArray[np.bool_]:
+    """Which rows `split_examples` holds out, given the outputs [row, item]."""
+    count = len(values)
     if not 0 <= fraction < 1 or (fraction > 0 and count < 2):
         raise SpecError(
             "Expected a held-out share from 0 up to, but not including, 1, and two rows or more; found {share} of "
@@ -51,8 +59,8 @@ def split_examples(
     if wanted and mode == "rows":
         held_out[generator.permutation(count)[:wanted]] = True
     elif wanted:
-        held_out = _whole_combinations(examples.outputs.values, wanted, generator)
-    return examples.part(~held_out), examples.part(held_out)
+        held_out = _whole_combinations(values, wanted, generator)
+    return held_out
 
 
 def _whole_combinations(

@@ -11,8 +11,16 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from jebm_core.losses import effective_share, joint_objective, score_draws, total_mass
-from jebm_core.model import Context, JointModel, ZeroBase
+from jebm_core.losses import (
+    Scored,
+    effective_share,
+    estimated_log_partition,
+    joint_objective,
+    score_draws,
+    total_mass,
+)
+from jebm_core.model import ConditionalModel, Context, JointModel, ZeroBase
+from jebm_core.networks import ConstantCorrection
 from jebm_core.proposals import Proposal
 
 
@@ -44,17 +52,21 @@ class Plan:
     """How long and how hard to train.
 
     Attributes:
+        passes: over the training rows in an epoch, between two looks at the held-out ones.
         samples: draws a context in a step; four times as many on held-out rows.
         patience: epochs without a better held-out objective before stopping.
         decay: AdamW weight decay of the affinity; biases and δ have none.
+        penalty: λ of λ/2·‖w‖² on weights of pairs that no x changes, as a part of the objective: a Gaussian prior.
     """
 
     epochs: int = 200
     batch_size: int = 128
+    passes: int = 1
     samples: int = 32
     learning_rate: float = 1e-3
     decay: float = 1e-2
     patience: int = 12
+    penalty: float = 0.0
     clip: float = 5.0
     seconds: float = math.inf
 
@@ -69,11 +81,26 @@ def objective_and_info(
         one = torch.ones_like(loss.detach())
         return loss, StepInfo(loss.detach(), one, one)
     scored = score_draws(p, proposal.draw(p, samples, generator=generator))
+    if rows.context.is_single:
+        settle_constant(model, p, scored)
     loss = joint_objective(p, rows.y, scored).mean()
     with torch.no_grad():
         detached = scored._replace(affinity=scored.affinity.detach(), points_affinity=scored.points_affinity.detach())
         info = StepInfo(loss.detach(), effective_share(detached).mean(), total_mass(p, detached).mean())
     return loss, info
+
+
+@torch.no_grad()
+def settle_constant(model: JointModel, p: ConditionalModel, scored: Scored) -> None:
+    """Put τ where the objective's minimum over it is known: one number for all rows, and every combination listed.
+
+    Otherwise τ follows by gradients, and stays a little behind g.
+    """
+    listed = scored.draws.y.shape[0] == 0 and p.divergence.name == "kl"
+    if listed and isinstance(model.correction, ConstantCorrection):
+        log_z = estimated_log_partition(scored)
+        model.correction.value.add_((log_z - p.log_partition).squeeze(0))
+        p.log_partition = log_z
 
 
 def training_step(
@@ -84,11 +111,16 @@ def training_step(
     *,
     samples: int,
     clip: float = 5.0,
+    penalty: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> StepInfo:
     """One doubly stochastic gradient step."""
     optimizer.zero_grad(set_to_none=True)
     loss, info = objective_and_info(model, rows, proposal, samples, generator)
+    interaction = model.affinity.interaction
+    pairs = None if interaction is None else interaction.constant_pairs()
+    if penalty and pairs is not None:
+        loss = loss + penalty / 2 * pairs.square().sum()
     loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), clip, foreach=rows.y.device.type != "meta")
     optimizer.step()
@@ -132,10 +164,11 @@ class CapturedStep:
         *,
         samples: int,
         clip: float,
+        penalty: float,
         generator: torch.Generator,
     ) -> None:
         self._step = lambda rows: training_step(
-            model, optimizer, rows, proposal, samples=samples, clip=clip, generator=generator
+            model, optimizer, rows, proposal, samples=samples, clip=clip, penalty=penalty, generator=generator
         )
         self._generator = generator
         self._stream = torch.cuda.Stream()

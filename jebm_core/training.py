@@ -24,7 +24,7 @@ from jebm_core.errors import Cancelled
 from jebm_core.losses import effective_share, estimated_log_partition, joint_objective, score_draws, total_mass
 from jebm_core.model import JointModel
 from jebm_core.proposals import Proposal
-from jebm_core.steps import CapturedStep, Plan, Rows, StepInfo, make_optimizer, training_step
+from jebm_core.steps import CapturedStep, Plan, Rows, StepInfo, make_optimizer, settle_constant, training_step
 
 MIN_EFFECTIVE_DRAWS = 4.0
 """Held-out median effective sample size below which a proposal counts as lost."""
@@ -109,6 +109,7 @@ def held_out(
     and the two guards."""
     model.eval()
     objective, nll, share, mass = [], [], [], []
+    chunk = len(rows.y) if rows.context.is_single else chunk  # one set of draws serves all rows
     for part in torch.arange(len(rows.y), device=rows.y.device).split(chunk):
         batch = rows.rows(part)
         p = model(batch.context.condensed())
@@ -121,6 +122,8 @@ def held_out(
             mass.append(torch.ones_like(g))
             continue
         scored = score_draws(p, proposal.draw(p, samples, generator=generator))
+        if batch.context.is_single:
+            settle_constant(model, p, scored)
         objective.append(joint_objective(p, batch.y, scored) - log_q)
         nll.append(estimated_log_partition(scored) - g - log_q)
         share.append(effective_share(scored))
@@ -175,7 +178,7 @@ class Trainer:
         return self.plan.samples * self.state.factor
 
     def epoch(self) -> EpochInfo:
-        """One pass over the training rows, then the held-out rows."""
+        """The passes over the training rows, then the held-out rows."""
         state, plan = self.state, self.plan
         started = self.clock()
         self.model.train()
@@ -184,7 +187,7 @@ class Trainer:
         devices = [self.train.y.device] if self.train.y.is_cuda else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(hash((self.seed, state.epoch)) % 2**31)  # dropout draws from the global generator
-            for part in order.split(plan.batch_size):
+            for part in order.repeat(plan.passes).split(plan.batch_size):
                 objectives.append(self.step(self.train.rows(part)).objective)
         found = held_out(self.model, self.valid, self.proposal, samples=4 * self.samples, generator=self.generator)
         state.epoch += 1
@@ -193,7 +196,12 @@ class Trainer:
 
     def step(self, batch: Rows) -> StepInfo:
         """One step; on a GPU, where the batch is a full one, as a CUDA graph."""
-        how = {"samples": self.samples, "clip": self.plan.clip, "generator": self.generator}
+        how = {
+            "samples": self.samples,
+            "clip": self.plan.clip,
+            "penalty": self.plan.penalty,
+            "generator": self.generator,
+        }
         if not batch.y.is_cuda or len(batch.y) != self.plan.batch_size:
             return training_step(self.model, self.optimizer, batch, self.proposal, **how)
         if self._captured is None or self._captured[:2] != (self.proposal, self.samples):

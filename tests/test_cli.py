@@ -22,7 +22,20 @@ from jebm_core.fitted import load
 from jebm_core.tables import OutputSchema, read_table
 
 QUICK = ("--affinity", "unary", "--reference", "uniform", "--epochs", "2")
-COMMANDS = ("fit", "evaluate", "audit", "score", "predict", "sample", "runs", "worker", "app", "demo", "doctor")
+COMMANDS = (
+    "fit",
+    "evaluate",
+    "audit",
+    "score",
+    "predict",
+    "sample",
+    "rules",
+    "runs",
+    "worker",
+    "app",
+    "demo",
+    "doctor",
+)
 EVALUATION_KEYS = [
     "n",
     "space",

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jebm_core.errors import SpecError
-from jebm_core.runs.split import split_examples
+from jebm_core.splits import split_examples
 from jebm_core.tables import Examples, guess_roles, read_examples, read_table
 
 

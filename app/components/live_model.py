@@ -13,7 +13,7 @@ import streamlit as st
 from app.components.result import Result
 from app.components.storage import store
 from jebm_core.errors import TableError
-from jebm_core.runs.split import split_examples
+from jebm_core.splits import split_examples
 from jebm_core.tables import Examples, OutputSchema, Table, read_table
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from jebm_core.cli.inputs import open_model, require_model_place
 from jebm_core.cli.options import DeviceOption, JsonOption, SeedOption, TableArgument
 from jebm_core.cli.output import Report, progress, require_writable, show, tell, tell_notes, write_json
 from jebm_core.errors import SpecError
-from jebm_core.settings import AFFINITIES, LOG_PARTITIONS, PROPOSALS, REFERENCES, SPACES, FitSettings
+from jebm_core.settings import AFFINITIES, LOG_PARTITIONS, PROPOSALS, REFERENCES, SPACES, VALIDATIONS, FitSettings
 
 if TYPE_CHECKING:
     from jebm_core.fitting import Fit
@@ -62,6 +62,9 @@ def fit(
     ] = None,
     generator: Annotated[Path | None, typer.Option(metavar="MODEL", help="The model of --reference model.")] = None,
     samples: Annotated[int | None, typer.Option(help="Draws a row in a training step.")] = None,
+    validation: Annotated[
+        str, typer.Option(metavar="NAME", help="What is kept aside for early stopping: " + ", ".join(VALIDATIONS))
+    ] = "auto",
     validation_fraction: Annotated[float, typer.Option(help="Share of the rows kept aside, 0.05 to 0.5.")] = 0.15,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
@@ -93,6 +96,7 @@ def fit(
         epochs=epochs,
         time_budget=time_budget,
         samples=samples,
+        validation=validation,
         validation_fraction=validation_fraction,
     )
     require_model_place(out)

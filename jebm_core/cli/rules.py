@@ -182,7 +182,8 @@ def _exported(given: "RuleSet", path: Path) -> str:
 
 def _lines(record: dict[str, Any], counted: bool) -> Iterator[str]:
     if counted:
-        yield f"{record['count']} valid combinations, {record['share']:.3g} of all; log {record['log_count']:.3f}"
+        share = f"{record['share']:.3g}" if record["share"] else "less than 1e-300"
+        yield f"{record['count']} valid combinations, {share} of all; log {record['log_count']:.3f}"
         if record["valid_outputs"] != record["count"]:
             yield f"  {record['valid_outputs']} where only the columns of the table count"
     if "redundant" in record:

@@ -44,9 +44,18 @@ def merged_schema(rules: RuleSet, schema: OutputSchema) -> OutputSchema:
             kind=schema.kind,
             declared=rules.kind,
         )
+    spelled = {name: place for place, names in enumerate(_spellings(schema)) for name in names}
+    shown = [variable.name.text for variable in rules.variables if not variable.hidden]
+    if shown and not any(name in spelled for name in shown):
+        raise RuleError(
+            "{source}: expected rules about columns of the table ({expected}), found declarations of other names alone "
+            "({found}). Choose other target columns, or other rules.",
+            source=rules.source,
+            expected=_some(schema.columns),
+            found=_some(shown),
+        )
     if schema.kind != "configurations":
         return schema
-    spelled = {name: place for place, names in enumerate(_spellings(schema)) for name in names}
     options = [list(slot) for slot in schema.options]
     for variable in rules.variables:
         place = spelled.get(variable.name.text)

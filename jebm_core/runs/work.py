@@ -6,7 +6,7 @@ import platform
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -15,7 +15,7 @@ from jebm_core.errors import TableError
 from jebm_core.runs.context import JobContext
 from jebm_core.runs.home import write_json
 from jebm_core.runs.records import Message, RunSpec
-from jebm_core.runs.split import split_examples
+from jebm_core.splits import split_examples
 from jebm_core.tables import Examples, Kind, guess_roles, read_examples, read_table
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ def fit_and_evaluate(context: JobContext) -> str | None:
     begun = time.time()
     spec, folder = context.spec, context.folder
     settings = FitSettings.from_json(dict(spec.settings))
+    if settings.validation == "auto":
+        settings = replace(settings, validation=spec.hold_out_mode)
     examples = read_data(spec, context.data)
     train, test = split_examples(examples, spec.hold_out_fraction, spec.hold_out_mode, spec.seed)
     result = fit(

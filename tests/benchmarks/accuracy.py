@@ -69,7 +69,7 @@ def measure(settings: dict[str, Any]) -> Result:
 def read(data: str, seed: int) -> "tuple[Examples, Examples]":
     """Training and test rows: the data's own split, or 80 and 20 % by the seed."""
     from jebm_core import guess_roles, read_examples, read_table
-    from jebm_core.runs.split import split_examples
+    from jebm_core.splits import split_examples
 
     if data in RANKINGS:
         table = read_table(DATA / "ranking" / data / "data.parquet")

@@ -53,6 +53,11 @@ def read_rule_file(path: Path | str, content: bytes | None = None) -> RuleSet:
     """
     path = Path(path)
     text = _decoded(path.name, _bytes(path, content)).replace("\r\n", "\n").replace("\r", "\n")
+    if not text.strip():
+        raise RuleError(
+            "{file} is empty; expected rules, for example: A requires B. Write them into it, or leave the file out.",
+            file=path.name,
+        )
     match notation_of(path.name, text):
         case "uvl":
             return read_uvl(text, path.name)

@@ -167,8 +167,8 @@ def _bounds(record: Mapping[str, Any], spot: Spot, read: Callable[[object, Spot]
     found = ", ".join(f"{key}: {bound}" for key, bound in given.items())
     if not given:
         raise RuleError(
-            "{source}, {path}: expected one of the keys exactly, at least and at most, found none of them. For example: "
-            "{{at least: 1, at most: 2, of: [A, B, C]}}.",
+            "{source}, {path}: expected one of the keys exactly, at least and at most, found none of them. For "
+            "example: {{at least: 1, at most: 2, of: [A, B, C]}}.",
             **spot.place,
         )
     if "exactly" in given and len(given) > 1:
