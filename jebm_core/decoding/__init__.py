@@ -14,5 +14,6 @@ from jebm_core.decoding.draws import Decoded
 from jebm_core.decoding.f1 import decode_f1
 from jebm_core.decoding.hamming import decode_hamming
 from jebm_core.decoding.kendall import decode_kendall
+from jebm_core.decoding.utilities import require_utility
 
 __all__ = ["Decoded", "Utility", "decode_f1", "decode_hamming", "decode_kendall", "decode_map", "decode_table"]

@@ -209,7 +209,7 @@ SUITE = Suite(
     "scene, yeast) or 20 % of the rows (wine, glass, vowel); means of three seeds. −log p has the audited "
     "log-partition. The published setting draws 1000 combinations a context from the reference and learns the "
     "log-partition by a network alone.",
-    (*MODEL_CODE, *TABLE_CODE, "jebm_core/evaluation/*.py", "jebm_core/runs/split.py"),
+    (*MODEL_CODE, *TABLE_CODE, "jebm_core/evaluation/*.py", "jebm_core/splits.py"),
     _measurements(),
     findings,
     _skip,
