@@ -16,4 +16,13 @@ from jebm_core.decoding.hamming import decode_hamming
 from jebm_core.decoding.kendall import decode_kendall
 from jebm_core.decoding.utilities import require_utility
 
-__all__ = ["Decoded", "Utility", "decode_f1", "decode_hamming", "decode_kendall", "decode_map", "decode_table"]
+__all__ = [
+    "Decoded",
+    "Utility",
+    "decode_f1",
+    "decode_hamming",
+    "decode_kendall",
+    "decode_map",
+    "decode_table",
+    "require_utility",
+]
