@@ -24,7 +24,9 @@ def space_size(schema: OutputSchema) -> int:
     """
     if schema.kind == "rankings":
         return math.factorial(len(schema.names))
-    return math.prod(len(options) for options in schema.options) if schema.options else 2 ** len(schema.names)
+    if schema.kind == "subsets":
+        return 2 ** len(schema.names)
+    return math.prod(len(options) for options in schema.options)
 
 
 def data_shares(schema: OutputSchema, values: npt.NDArray[np.int64]) -> list[float]:
@@ -36,7 +38,8 @@ def data_shares(schema: OutputSchema, values: npt.NDArray[np.int64]) -> list[flo
     """
     if schema.kind == "subsets":
         return values.mean(axis=0).tolist()
-    sizes = [len(options) for options in schema.options] or [len(schema.names)] * len(schema.names)
+    places = schema.kind == "rankings"
+    sizes = [len(schema.names) if places else len(schema.options[slot]) for slot in range(len(schema.names))]
     return [float((values[:, place] == code).mean()) for place, size in enumerate(sizes) for code in range(size)]
 
 

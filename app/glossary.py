@@ -70,6 +70,26 @@ TERMS = (
         marked("A rule file leaves a tenth of all combinations valid, and candidates are drawn evenly from those."),
     ),
     Term(
+        "coverage",
+        marked("Coverage"),
+        marked("The share of past cases that the candidate generator can draw."),
+        marked(
+            "A past case that the rules call impossible shows that a rule is too strict or that the case is an error. "
+            "Training leaves such cases out, so full coverage is the first thing to look for."
+        ),
+        marked("A rule forbids the resolver, but 40 of 420 assemblies have one: the coverage is 90 %."),
+    ),
+    Term(
+        "chi-squared-divergence",
+        marked("χ² divergence"),
+        marked("How unevenly draws from the reference distribution are weighted in training."),
+        marked(
+            "χ²(p‖q) is the variance of the weights p/q that draws from q carry. It is 0 where the reference already "
+            "is the distribution sought; 1 / (1 + χ²) is the share of the draws that training is worth."
+        ),
+        marked("χ² = 3: a thousand draws are worth about 250 ideal ones."),
+    ),
+    Term(
         "unseen-combination",
         marked("Unseen combination"),
         marked("One that never occurred in the training data."),

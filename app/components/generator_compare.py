@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 MOST: Final = 4
 NO_RULES: Final = ""
-_NAT: Final = "nat"
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +118,7 @@ def judged(contenders: Sequence[Contender]) -> tuple[Verdict, str, Contender | N
     if found.gain is None:
         words = _("Too few held-out rows ({rows}) can be drawn by both {best} and {second} to compare them.")
         return Verdict.PENDING, words.format(rows=found.rows, **names), None
-    gain = with_interval(found.gain, _NAT, lang)
+    gain = with_interval(found.gain, _("nat"), lang)
     if found.gain.low > 0:
         words = _(
             "{best} is better: it gives held-out rows {gain} more log q than {second} and covers {first} of them."
@@ -131,7 +130,7 @@ def judged(contenders: Sequence[Contender]) -> tuple[Verdict, str, Contender | N
             "{other} of the past rows instead of {first}."
         )
         turned = Interval(-found.gain.value, -found.gain.high, -found.gain.low)
-        return Verdict.CAUTION, words.format(gain=with_interval(turned, _NAT, lang), **covers, **names), None
+        return Verdict.CAUTION, words.format(gain=with_interval(turned, _("nat"), lang), **covers, **names), None
     if wider:
         words = _(
             "{best} is better: it covers {first} of the past rows, {second} only {other}, and log q shows no clear "
@@ -146,7 +145,7 @@ def _verdict(contenders: Sequence[Contender]) -> None:
     verdict, words, best = judged(contenders)
     ordered = ranked(contenders)
     with st.container(border=True, key="comparison"):
-        left, right = st.columns([4, 1.6], vertical_alignment="center")
+        left, right = st.columns([3, 2], vertical_alignment="center")
         with left:
             verdict_badge(verdict)
             st.markdown(f"**{escape(words)}**")
@@ -173,7 +172,9 @@ def _gaps(contenders: Sequence[Contender]) -> None:
         return
     name, gain, _rows = known[0]
     axis = _("Gain in log q on {name}, nat per held-out row that both can draw").format(name=base.name)
-    title = _("{name} gains {gain} on {other}").format(name=name, gain=with_interval(gain, _NAT, lang), other=base.name)
+    title = _("{name} gains {gain} on {other}").format(
+        name=name, gain=with_interval(gain, _("nat"), lang), other=base.name
+    )
     values = [[getattr(gain, part) for _name, gain, _n in known] for part in ("value", "low", "high")]
     frame = pd.DataFrame(
         {
@@ -214,7 +215,7 @@ def _table(contenders: Sequence[Contender]) -> None:
         _("Effective sample size, of the draws"),
         _("χ²(p‖q), median"),
     ]
-    st.dataframe(pd.DataFrame({_("Measure"): rows, **columns}), hide_index=True, key="comparison_frame")
+    st.table(pd.DataFrame({_("Measure"): rows, **columns}).set_index(_("Measure")))
     st.caption(
         _(
             "Higher log q, lower −log p, more effective draws and a smaller χ² are better. log q is compared on the "

@@ -30,7 +30,8 @@ REFERENCES: Final = {
     "table": marked("A table of candidates, simulated ones for instance"),
     "model": marked("A fitted model"),
 }
-_SHOWN: Final = 12
+_SHOWN: Final = 4
+_MOST: Final = 40
 
 
 def open_version() -> GeneratorVersion | None:
@@ -168,23 +169,32 @@ def version_list(versions: Sequence[GeneratorVersion], draft: Draft) -> None:
     """Draw the saved versions, newest first: when, how they draw, who used them, and the ways to open or delete one."""
     runs = store().list_runs()
     for version in versions[:_SHOWN]:
-        with st.container(border=True, key=f"version_{version.id}"):
-            words, used, step, away = st.columns([3, 2.2, 1, 1], vertical_alignment="center")
-            with words:
-                mark = _("{name} (open)") if version.id == draft.base else "{name}"
-                st.markdown(f"**{escape(mark.format(name=version.title))}**")
-                reference = _(REFERENCES.get(version.reference, version.reference))
-                st.caption(f"{moment(version.created, place.language())} · {escape(reference)}")
-            with used:
-                _used(runs_of(version, runs))
-            if step.button(_("Open"), key=f"open_{version.id}", width="stretch"):
-                draft.replace(version.rules, version.id)
-                place.put(generator=version.id)
-                st.rerun()
-            with away:
-                _delete(version, draft)
-    if len(versions) > _SHOWN:
-        st.caption(_("The newest {shown} of {total} versions.").format(shown=_SHOWN, total=len(versions)))
+        _version(version, draft, runs)
+    older = versions[_SHOWN:]
+    if older:
+        with st.expander(_("Older versions: {count}").format(count=len(older)), key="older_versions"):
+            for version in older[:_MOST]:
+                _version(version, draft, runs)
+            if len(older) > _MOST:
+                st.caption(_("The newest {shown} of {total} versions.").format(shown=_MOST, total=len(older)))
+
+
+def _version(version: GeneratorVersion, draft: Draft, runs: Sequence[RunView]) -> None:
+    with st.container(border=True, key=f"version_{version.id}"):
+        words, used, step, away = st.columns([3, 2.2, 1, 1], vertical_alignment="center")
+        with words:
+            mark = _("{name} (open)") if version.id == draft.base else "{name}"
+            st.markdown(f"**{escape(mark.format(name=version.title))}**")
+            reference = _(REFERENCES.get(version.reference, version.reference))
+            st.caption(f"{moment(version.created, place.language())} · {escape(reference)}")
+        with used:
+            _used(runs_of(version, runs))
+        if step.button(_("Open"), key=f"open_{version.id}", width="stretch"):
+            draft.replace(version.rules, version.id)
+            place.put(generator=version.id)
+            st.rerun()
+        with away:
+            _delete(version, draft)
 
 
 def _used(runs: Sequence[RunView]) -> None:

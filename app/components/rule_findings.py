@@ -137,13 +137,13 @@ def _each(draft: Draft, analysis: Analysis) -> None:
         [
             (
                 effect.line,
-                effect.rule,
                 whole(gone, lang),
                 share_of(gone, effect.count_without, lang) if gone else _("changes nothing"),
+                effect.rule,
             )
             for effect, gone in removed
         ],
-        columns=[_("Line"), _("Rule"), _("Removes alone"), _("Of what is left without it")],
+        columns=[_("Line"), _("Removes alone"), _("Of what is left without it"), _("Rule")],
     )
     st.dataframe(frame, hide_index=True, key="effects_frame", height=35 * min(len(frame) + 1, 12) + 3)
     st.caption(

@@ -73,6 +73,7 @@ def _examples(table: Table, roles: Roles, reason: UserError | None) -> Examples 
     if answer_line(data_verdict(summary), data_sentence(summary), reasons, action):
         st.switch_page("views/train.py")
     data_numbers(summary)
+    st.page_link("views/generator.py", label=_("Say which combinations are possible"), icon=":material/rule:")
     return examples
 
 

@@ -63,6 +63,7 @@ def _welcome() -> None:
     words, way = st.columns([3.4, 1.2], gap="medium", vertical_alignment="center")
     with words:
         st.markdown(_("**Which combination is most likely?** Also among those never tried."))
+        st.markdown(_("**Which combinations are possible?** Rules say it; what they leave is counted exactly."))
         st.markdown(_("**How likely is it, and may I trust it?** Every probability is audited and calibrated."))
         st.markdown(_("**What next?** Which cases to try first, and which ones a person should decide."))
     with way:
