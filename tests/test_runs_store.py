@@ -109,6 +109,61 @@ def test_a_store_that_cannot_be_used_says_why(tmp_path: Path) -> None:
         RunStore(Home(tmp_path))
 
 
+def test_a_store_of_version_one_is_brought_up_to_date(store: RunStore) -> None:
+    data = store.add_dataset(b"y_a\n1\n", "t.csv")
+    run = store.enqueue(RunSpec(data.sha256, data.name))
+    with Database(store.home.database).writing() as connection:
+        connection.execute("DROP TABLE generator")
+        # What a run of version 1 was described by.
+        text = connection.execute("SELECT spec FROM run").fetchone()[0]
+        old = {name: value for name, value in json.loads(text).items() if name not in ("rules", "generator", "source")}
+        connection.execute("UPDATE run SET spec = ?", (json.dumps(old),))
+        connection.execute("PRAGMA user_version = 1")
+    code = "import sys; from pathlib import Path; from jebm_core.runs import *; RunStore(Home(Path(sys.argv[1])))"
+    line = [sys.executable, "-W", "error", "-c", code, str(store.home.folder)]
+    upgrades = [subprocess.Popen(line, cwd=ROOT) for _ in range(3)]
+    assert [upgrade.wait(60) for upgrade in upgrades] == [0] * 3
+    new = RunStore(store.home)
+    assert (new.run(run).spec.rules, new.run(run).spec.generator) == ("", "")
+    assert [dataset.name for dataset in new.datasets()] == ["t.csv"]
+    assert new.generators.save("G", "a").title == "G · 1"
+
+
+def test_generator_versions_count_up_and_never_change(store: RunStore) -> None:
+    shelf = store.generators
+    first = shelf.save("  Drive   units ", "A requires B", "uniform")
+    assert (first.title, first.reference, first.source) == ("Drive units · 1", "uniform", "")
+    assert shelf.save("Drive units", "A requires B", "uniform") == first, "the same again is no new version"
+    second = shelf.save("Drive units", "A requires B", "table", "abc")
+    other = shelf.save("別の候補生成器", "A requires B", "uniform")
+    assert (second.version, other.version) == (2, 1)
+    assert shelf.save("Drive units", "A requires B", "uniform").version == 3, "an older text again is a new version"
+    assert [version.title for version in shelf.versions()][-1] == "Drive units · 1"
+    assert shelf.version(second.id) == second
+    shelf.delete(second.id)
+    assert shelf.save("Drive units", "C", "uniform").version == 4, "a number is not given twice"
+    with pytest.raises(UserError, match="no generator version"):
+        shelf.version(second.id)
+    with pytest.raises(UserError, match="no generator version"):
+        shelf.delete(second.id)
+    assert RunStore(store.home).generators.versions() == shelf.versions()
+
+
+@pytest.mark.parametrize("name", ["", "   ", "x" * 81])
+def test_a_generator_needs_a_name(store: RunStore, name: str) -> None:
+    with pytest.raises(UserError, match="1 to 80 characters"):
+        store.generators.save(name, "A requires B")
+
+
+def test_equal_names_saved_at_once_get_numbers_of_their_own(store: RunStore) -> None:
+    threads = [threading.Thread(target=store.generators.save, args=("G", f"rule {i}")) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(version.version for version in store.generators.versions()) == list(range(1, 9))
+
+
 def test_a_store_of_a_later_version_is_refused(store: RunStore) -> None:
     with Database(store.home.database).reading() as connection:
         connection.execute("COMMIT")
