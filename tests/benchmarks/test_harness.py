@@ -155,4 +155,4 @@ def test_an_unknown_suite_is_refused_with_the_known_ones(capsys: pytest.CaptureF
     with pytest.raises(SystemExit) as left:
         main(["stepz"])
     assert left.value.code == 2
-    assert "expected a suite among steps, scoring, memory, startup, accuracy, found 'stepz'" in capsys.readouterr().err
+    assert f"expected a suite among {', '.join(SUITES)}, found 'stepz'" in capsys.readouterr().err
