@@ -71,7 +71,7 @@ def compiled_or_empty(rules: RuleSet, valid: list[Combination]) -> CompiledRules
     """The rules compiled; where nothing is valid, a sentence is all there may be."""
     if valid:
         return compile_rules(bind(rules))
-    with pytest.raises(RuleError, match=r"no combination obeys all the rules|go in a circle"):
+    with pytest.raises(RuleError, match=r"no combination obeys|go in a circle"):
         compile_rules(bind(rules))
     return None
 
