@@ -302,7 +302,8 @@ def load(folder: Path | str, *, device: torch.device | str = "cpu") -> FittedMod
     record, tensors = read_model_folder(folder, str(device))
     schema, shape, rules = record.schema, record.architecture, None
     if record.rules is not None:
-        rules = compile_rules(bind(parse_rules(record.rules, "model.json"), schema, features=record.features))
+        problem = bind(parse_rules(record.rules, "model.json"), schema, features=record.features)
+        rules = compile_rules(problem, leave_out=record.checked)
     space = describe_space(schema.kind, schema.names, schema.options, rules)
     independent, classifier, generator = None, None, None
     try:

@@ -42,6 +42,7 @@ from jebm_core.rules.language import RuleSet
 from jebm_core.rules.notation.printer import to_text
 from jebm_core.seen import Seen
 from jebm_core.settings import FitSettings
+from jebm_core.spaces import Ruled
 from jebm_core.steps import Plan, Rows
 from jebm_core.tables import Examples, FeatureEncoder, Note, Table
 from jebm_core.training import EpochInfo, StopReason, Trainer
@@ -150,7 +151,8 @@ class _Run:
         plan = choose_plan(self.space, train, settings)
 
         independent: JointModel | None = None
-        if self.space.exact_linear and shape.affinity in QUADRATIC and settings.divergence == "kl":
+        closed_form = self.space.exact_linear and not self.space.checks_draws
+        if closed_form and shape.affinity in QUADRATIC and settings.divergence == "kl":
             independent = self.train_independent(shape, train, valid, plan)
 
         torch.manual_seed(settings.seed)
@@ -306,6 +308,7 @@ class _Run:
         valid_rows: int,
     ) -> ModelRecord:
         table = self.examples.table
+        checked = self.space.rules.checked if isinstance(self.space, Ruled) else None
         summary = {
             "rows": train_rows,
             "held_out_rows": valid_rows,
@@ -331,4 +334,5 @@ class _Run:
             versions,
             summary,
             None if self.given.rules is None else to_text(self.given.rules),
+            () if checked is None else checked.places,
         )

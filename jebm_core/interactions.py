@@ -17,6 +17,9 @@ from torch import Tensor, nn
 from jebm_core.devices import integers_on
 from jebm_core.spaces import OutputSpace
 
+FORBIDDEN = -1e4
+"""g where a rule fails that is checked on draws: e^g is zero in every precision, and no difference is NaN."""
+
 
 class Interaction(ABC):
     """h(x, ·) for a batch of contexts."""
@@ -63,7 +66,7 @@ class Scores:
         """g(x, y) for draws of each context's own; ``phi`` = φ(y) and ``linear`` = ⟨θ, φ⟩ save computing them again."""
         phi = self.space.statistics(y) if phi is None else phi
         linear = linear_energy(phi, self.theta) if linear is None else linear
-        return linear if self.interaction is None else linear + self.interaction.value(y, phi)
+        return self._allowed(y, linear if self.interaction is None else linear + self.interaction.value(y, phi))
 
     def value_of(
         self, points: Integer[Tensor, "point item"], phi: Float[Tensor, "point statistic"] | None = None
@@ -71,7 +74,12 @@ class Scores:
         """g(x, y) for the same points in every context; ``phi`` = φ(points) saves computing it again."""
         phi = self.space.statistics(points) if phi is None else phi
         linear = phi @ self.theta.T
-        return linear if self.interaction is None else linear + self.interaction.value_of(points, phi)
+        value = linear if self.interaction is None else linear + self.interaction.value_of(points, phi)
+        return self._allowed(points.unsqueeze(1), value)
+
+    def _allowed(self, y: Tensor, value: Tensor) -> Tensor:
+        allowed = self.space.allows(y)
+        return value if allowed is None else torch.where(allowed, value, FORBIDDEN)
 
 
 def linear_energy(

@@ -116,8 +116,10 @@ class ConditionalModel:
 
     @property
     def is_linear(self) -> bool:
-        """Whether log Z_q is A_q(θ): no interactions, and the divergence whose τ is a log-partition."""
-        return self.scores.interaction is None and self.divergence.name == "kl" and self.space.exact_linear
+        """Whether log Z_q is A_q(θ): no interactions, the divergence whose τ is a log-partition, and no rule that only
+        draws are checked against."""
+        linear = self.scores.interaction is None and self.divergence.name == "kl" and self.space.exact_linear
+        return linear and not self.space.checks_draws
 
     @property
     def has_mean_field(self) -> bool:

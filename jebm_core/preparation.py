@@ -16,7 +16,7 @@ from jebm_core.fitted import FittedModel
 from jebm_core.model import Context
 from jebm_core.recipes import describe_space
 from jebm_core.rules.compiled import CompiledRules, compile_rules
-from jebm_core.rules.data import flags_of_table, keep_valid
+from jebm_core.rules.data import checked_note, flags_of_table, keep_valid
 from jebm_core.rules.explain import codes_of
 from jebm_core.rules.language import RuleSet
 from jebm_core.rules.problem import bind
@@ -79,6 +79,7 @@ def prepare(
     if given.rules is not None:
         compiled = compile_rules(bind(given.rules, outputs.schema, features=examples.roles.features))
         examples, notes = keep_valid(compiled, examples)
+        notes = (*checked_note(compiled), *notes)
         require_fit_size(examples)
         outputs = dataclasses.replace(examples.outputs, options=compiled.problem.schema.options)
     if settings.space not in ("auto", outputs.kind):

@@ -20,6 +20,7 @@ class ModelRecord:
             log p is made from.
         summary: figures of the fit (rows, seconds, stop reason, verdict …) for people.
         rules: the rules of the space, as text; None without rules.
+        checked: places of the demands that draws are checked against, since no diagram could hold them.
     """
 
     schema: OutputSchema
@@ -33,6 +34,7 @@ class ModelRecord:
     versions: dict[str, str]
     summary: dict[str, Any]
     rules: str | None = None
+    checked: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """A record that JSON can hold."""
@@ -49,6 +51,7 @@ class ModelRecord:
             "versions": self.versions,
             "summary": self.summary,
             "rules": self.rules,
+            "checked": list(self.checked),
         }
 
     @classmethod
@@ -66,4 +69,5 @@ class ModelRecord:
             record["versions"],
             record["summary"],
             record.get("rules"),
+            tuple(record.get("checked", ())),
         )

@@ -110,7 +110,11 @@ def _counted(compiled: "CompiledRules", seconds: float) -> dict[str, Any]:
     found = summarise_rules(compiled)
     return {
         "kind": found.kind,
-        "count": str(found.count),
+        "count": str(found.count) if found.is_exact else None,
+        "exact": found.is_exact,
+        "count_estimate": str(found.count),
+        "count_interval": [str(found.count_low), str(found.count_high)],
+        "checked_lines": list(found.checked),
         "log_count": found.log_count,
         "variables": found.variables,
         "outputs": found.outputs,
@@ -183,8 +187,13 @@ def _exported(given: "RuleSet", path: Path) -> str:
 def _lines(record: dict[str, Any], counted: bool) -> Iterator[str]:
     if counted:
         share = f"{record['share']:.3g}" if record["share"] else "less than 1e-300"
-        yield f"{record['count']} valid combinations, {share} of all; log {record['log_count']:.3f}"
-        if record["valid_outputs"] != record["count"]:
+        about = "" if record["exact"] else "about "
+        yield f"{about}{record['count_estimate']} valid combinations, {share} of all; log {record['log_count']:.3f}"
+        if not record["exact"]:
+            low, high = record["count_interval"]
+            lines = ", ".join(map(str, record["checked_lines"]))
+            yield f"  an estimate, 95 % interval {low} to {high}: lines {lines} are too entangled to be summed exactly"
+        elif record["valid_outputs"] != record["count"]:
             yield f"  {record['valid_outputs']} where only the columns of the table count"
     if "redundant" in record:
         yield from _effect_lines(record)

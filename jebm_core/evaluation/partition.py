@@ -193,7 +193,7 @@ def _choose(model: JointModel, p: ConditionalModel, rows: int, method: Method) -
             if listable and (method == "exact" or work <= MAX_LISTING_WORK):
                 return "listing"
             if method == "auto":
-                return "annealing" if space.exact_linear else "importance"
+                return "annealing" if space.exact_linear and not space.checks_draws else "importance"
     raise SpecError(
         "Expected a model without interactions or a space of at most {limit} combinations for an exact audit, found "
         "interactions over about 10^{power:.0f} combinations; use the method auto or ais.",

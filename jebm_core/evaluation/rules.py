@@ -3,9 +3,12 @@ them, and what valid combinations look like."""
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, final
 
 import torch
+from jaxtyping import Int64
+from torch import Tensor
 
 from jebm_core.recipes import describe_space
 from jebm_core.rules.budget import Budget
@@ -17,6 +20,8 @@ from jebm_core.rules.problem import Problem
 from jebm_core.spaces import Ruled
 from jebm_core.tables import Examples
 
+MARGINAL_DRAWS = 20_000
+"""Draws that shares rest on where rules are checked on draws."""
 TOGETHER = "the rules and declarations taken together"
 """What a row breaks that obeys every rule alone."""
 
@@ -27,7 +32,9 @@ class RuleSummary:
     """How much the rules leave.
 
     Attributes:
-        count: valid combinations of all variables, hidden ones included; exact.
+        count: valid combinations of all variables, hidden ones included; exact, unless rules are checked on draws:
+            then an estimate with the 95 % interval ``count_low`` … ``count_high``.
+        checked: lines of the rules that are checked on draws; nothing where the count is exact.
         everything: combinations without any rule; share: count / everything.
         valid_outputs: valid combinations of the outputs alone.
         forced, impossible: what every valid combination has, and what none has.
@@ -45,6 +52,14 @@ class RuleSummary:
     nodes: int
     forced: tuple[str, ...]
     impossible: tuple[str, ...]
+    count_low: int
+    count_high: int
+    checked: tuple[int, ...] = ()
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the counts are exact."""
+        return not self.checked
 
     @property
     def log_count(self) -> float:
@@ -62,11 +77,15 @@ def summarise_rules(compiled: CompiledRules) -> RuleSummary:
     problem = compiled.problem
     everything = math.factorial(problem.outputs) if problem.is_ranking else math.prod(problem.sizes)
     forced, impossible = fixed_options(problem, compiled.diagram)
+    checked, total = compiled.checked, compiled.total
+    shares = (1.0, 1.0, 1.0) if checked is None else (checked.share, checked.low, checked.high)
+    count, low, high = (total if share == 1.0 else int(Fraction(share) * total) for share in shares)
+    lines = {problem.rules.rules[d.rule].line for d in (checked.demands if checked else ()) if d.rule >= 0}
     return RuleSummary(
         problem.schema.kind,
-        compiled.total,
+        count,
         everything,
-        compiled.diagram.count(),
+        compiled.diagram.count() if checked is None else count,
         len(problem.sizes),
         problem.outputs,
         len(problem.conditions),
@@ -74,6 +93,9 @@ def summarise_rules(compiled: CompiledRules) -> RuleSummary:
         compiled.diagram.nodes,
         tuple(forced),
         tuple(impossible),
+        low,
+        high,
+        tuple(sorted(lines)),
     )
 
 
@@ -90,7 +112,8 @@ class RuleEffect:
 
 def rule_effects(compiled: CompiledRules, budget: Budget | None = None) -> tuple[RuleEffect, ...] | None:
     """What each rule does; None where there are too many of them, or they are too entangled for the budget."""
-    given, found = compiled.problem.rules.rules, effects(compiled.problem, budget)
+    given = compiled.problem.rules.rules
+    found = None if compiled.checked is not None else effects(compiled.problem, budget)
     if found is None:
         return None
     return tuple(
@@ -118,17 +141,33 @@ def statistic_names(problem: Problem) -> list[str]:
 
 
 def rule_marginals(compiled: CompiledRules) -> dict[str, float]:
-    """How often each item, option or place occurs among all valid combinations."""
+    """How often each item, option or place occurs among all valid combinations; from draws where rules are checked."""
     space = space_under(compiled)
+    if compiled.checked is not None:
+        means = space.statistics(_draws(space, MARGINAL_DRAWS, 0)).double().mean(0).tolist()
+        return dict(zip(statistic_names(compiled.problem), means, strict=True))
     shares = space.linear_marginals(torch.zeros(1, space.num_statistics, dtype=torch.float64))[0].tolist()
     return dict(zip(statistic_names(compiled.problem), shares, strict=True))
+
+
+def _draws(space: Ruled, count: int, seed: int) -> Int64[Tensor, "sample item"]:
+    """Valid combinations, evenly; what is refused by a rule that is checked is drawn again."""
+    even = torch.zeros(1, space.num_statistics, dtype=torch.float64)
+    generator, parts, have = torch.Generator().manual_seed(seed), [], 0
+    checked = space.rules.checked
+    wanted = count if checked is None else math.ceil(1.1 * count / checked.share) + 100
+    while have < count:
+        drawn = space.linear_sample(even, min(wanted, 2**18), generator=generator)[:, 0].long()
+        allowed = space.allows(drawn)
+        parts.append(drawn if allowed is None else drawn[allowed])
+        have += len(parts[-1])
+    return torch.cat(parts)[:count]
 
 
 def rule_samples(compiled: CompiledRules, count: int, seed: int) -> list[dict[str, Any]]:
     """Valid combinations drawn evenly, in the columns of a table: 0 or 1, options, or ranks from 1."""
     schema, space = compiled.problem.schema, space_under(compiled)
-    even = torch.zeros(1, space.num_statistics, dtype=torch.float64)
-    drawn = space.linear_sample(even, count, generator=torch.Generator().manual_seed(seed))[:, 0].tolist()
+    drawn = _draws(space, count, seed).tolist()
     if schema.kind == "configurations":
         named = ([slot[o] for slot, o in zip(schema.options, row, strict=True)] for row in drawn)
     else:

@@ -41,6 +41,10 @@ class Budget:
         self._started = time.monotonic()
         self._on_progress, self._should_stop = on_progress, should_stop
 
+    def smaller(self, *, width: int, seconds: float) -> "Budget":
+        """Another one from now on, no larger than this one, stopped by the same request."""
+        return Budget(width=min(width, self.width), seconds=min(seconds, self.seconds), should_stop=self._should_stop)
+
     def spend(self, width: int) -> None:
         """A layer of so many nodes was made. Raises `TooLarge` or `Cancelled`."""
         if width > self.width:

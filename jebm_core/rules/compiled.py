@@ -1,9 +1,13 @@
 """Bound rules, compiled: what is valid, how many that are, and the diagram that weighted rules are summed over."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import final
+
+import torch
+from jaxtyping import Bool, Integer
+from torch import Tensor
 
 from jebm_core.errors import RuleError
 from jebm_core.rules.bound import Bound, Every, Negation, Some, Takes, variables_of
@@ -11,6 +15,7 @@ from jebm_core.rules.budget import Budget
 from jebm_core.rules.compiler import Compiler, RuleTooLarge, order_for
 from jebm_core.rules.diagram import Diagram, without
 from jebm_core.rules.problem import Demand, Problem
+from jebm_core.rules.relaxing import Checked, checked, relax
 
 
 @final
@@ -21,6 +26,8 @@ class CompiledRules:
     Attributes:
         diagram: what is valid, over the outputs alone; rules that hold in some contexts only are left out of it.
         total: how many combinations of *all* variables are valid, hidden ones included.
+        checked: demands that no diagram could hold, which every combination is checked against instead; None where
+            all are exact. ``diagram`` and ``total`` leave them out.
         weighted: over outputs, then one variable a condition and one a preference, numbered by ``condition_variable``
             and ``preference_variable``; None where the rules are plain.
         seconds: what compiling took.
@@ -31,6 +38,13 @@ class CompiledRules:
     total: int
     weighted: Diagram | None
     seconds: float
+    checked: Checked | None = None
+
+    def allows(self, options: Integer[Tensor, "*batch variable"]) -> Bool[Tensor, "*batch"]:
+        """Whether combinations obey the demands that are checked; options of the outputs in their own order."""
+        if self.checked is None:
+            return torch.ones(options.shape[:-1], dtype=torch.bool, device=options.device)
+        return self.checked.obeyed_by(options)
 
     def condition_variable(self, number: int) -> int:
         """The variable of a condition in ``weighted``: 1 where it holds."""
@@ -41,8 +55,14 @@ class CompiledRules:
         return len(self.problem.sizes) + len(self.problem.conditions) + number
 
 
-def compile_rules(problem: Problem, budget: Budget | None = None) -> CompiledRules:
-    """Compile bound rules.
+def compile_rules(
+    problem: Problem, budget: Budget | None = None, *, leave_out: Collection[int] | None = None
+) -> CompiledRules:
+    """Compile bound rules. Where they are too entangled for one diagram, those that don't fit are checked on every
+    combination instead (`jebm_core.rules.relaxing`).
+
+    Args:
+        leave_out: places of the demands that are to be checked, where an earlier compilation settled that.
 
     Raises:
         RuleError: nothing is valid – with a set of rules that can't hold together – or the budget was exceeded, with
@@ -51,6 +71,10 @@ def compile_rules(problem: Problem, budget: Budget | None = None) -> CompiledRul
     """
     started = time.monotonic()
     budget = budget or Budget()
+    if leave_out:
+        found = _relaxed(problem, leave_out, budget, started)
+        if found is not None:
+            return found
     check_order_cycles(problem)
     always = [demand for demand in problem.demands if demand.condition is None]
     try:
@@ -58,12 +82,31 @@ def compile_rules(problem: Problem, budget: Budget | None = None) -> CompiledRul
         diagram = _projected(whole, problem, budget)
         weighted = None if problem.is_plain else _weighted(problem, budget)
     except RuleTooLarge as error:
-        raise _too_large(problem, error) from error
+        found = _relaxed(problem, None, budget, started)
+        if found is None:
+            raise _too_large(problem, error) from error
+        return found
     if diagram.root == 0:
         from jebm_core.rules.explain import conflict_error
 
         raise conflict_error(problem, always, budget)
     return CompiledRules(problem, diagram, whole.count(), weighted, time.monotonic() - started)
+
+
+def _relaxed(
+    problem: Problem, leave_out: Collection[int] | None, budget: Budget, started: float
+) -> CompiledRules | None:
+    """With demands that are checked; None where that can't be done: under weights, conditions or hidden variables, or
+    where no draw obeys them all."""
+    if not problem.is_plain or problem.outputs < len(problem.sizes):
+        return None
+    found = relax(problem, leave_out, budget)
+    if found is None or found[0].root == 0:
+        return None
+    demands = checked(problem, *found)
+    if demands is None:
+        return None
+    return CompiledRules(problem, found[0], found[0].count(), None, time.monotonic() - started, demands)
 
 
 def _conjunction(

@@ -2,6 +2,7 @@
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from jebm_core.errors import RuleError
 from jebm_core.rules.compiled import CompiledRules
@@ -27,9 +28,29 @@ def broken_rules(rules: CompiledRules, examples: Examples) -> npt.NDArray[np.boo
     """
     problem = rules.problem
     broken = violations(problem, examples.outputs.values, flags_of_table(rules, examples))
-    together = ~rules.diagram.contains(codes_of(problem, examples.outputs.values))
+    together = ~_obeyed(rules, examples)
     broken[:, -1] |= together & ~broken.any(1)
     return broken
+
+
+def checked_note(rules: CompiledRules) -> tuple[Note, ...]:
+    """What a person has to know where rules are checked instead of summed."""
+    checked = rules.checked
+    if checked is None:
+        return ()
+    lines = sorted({rules.problem.rules.rules[d.rule].line for d in checked.demands if d.rule >= 0})
+    template = (
+        "{source}: the rules in lines {lines} are too entangled to be summed exactly; every combination is checked "
+        "against them instead. About {share} % of what the other rules allow obeys them (95 % interval {low} % to "
+        "{high} %), so counts, and probabilities under this generator, are estimates."
+    )
+    shares = {name: f"{100 * getattr(checked, name):.3g}" for name in ("share", "low", "high")}
+    return (Note(template, {"source": rules.problem.rules.source, "lines": listed(lines), **shares}),)
+
+
+def _obeyed(rules: CompiledRules, examples: Examples) -> npt.NDArray[np.bool_]:
+    codes = codes_of(rules.problem, examples.outputs.values)
+    return rules.diagram.contains(codes) & rules.allows(torch.from_numpy(codes)).numpy()
 
 
 def keep_valid(rules: CompiledRules, examples: Examples) -> tuple[Examples, tuple[Note, ...]]:
@@ -38,7 +59,7 @@ def keep_valid(rules: CompiledRules, examples: Examples) -> tuple[Examples, tupl
     Raises:
         RuleError: no row does; names the rule that most rows break.
     """
-    if not rules.problem.conditions and rules.diagram.contains(codes_of(rules.problem, examples.outputs.values)).all():
+    if not rules.problem.conditions and _obeyed(rules, examples).all():
         return examples, ()  # which rule a row breaks is the costly question
     broken = broken_rules(rules, examples)
     bad: npt.NDArray[np.bool_] = np.logical_or.reduce(broken, axis=1)

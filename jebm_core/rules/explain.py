@@ -6,9 +6,12 @@ from typing import final
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from jebm_core.errors import Phrase, RuleError
+from jebm_core.rules.bound import variables_of
 from jebm_core.rules.budget import Budget, TooLarge
+from jebm_core.rules.checking import holds
 from jebm_core.rules.compiler import Compiler, RuleTooLarge, order_for
 from jebm_core.rules.diagram import Diagram, combine, everything, without
 from jebm_core.rules.language import Rule
@@ -39,9 +42,12 @@ def violations(
     broken = np.zeros((len(values), len(problem.rules.rules) + 1), dtype=bool)
     codes = codes_of(problem, values)
     compiler = _compiler(problem)
+    options = torch.from_numpy(codes)
     for demand in problem.demands:
-        diagram = _visible(compiler.diagram(demand.formula), problem, compiler)
-        here = ~diagram.contains(codes)
+        if problem.is_ranking or all(v < problem.outputs for v in variables_of(demand.formula)):
+            here = ~holds(demand.formula, options).numpy()
+        else:
+            here = ~_visible(compiler.diagram(demand.formula), problem, compiler).contains(codes)
         if demand.condition is not None and flags is not None:
             here &= flags[:, demand.condition]
         broken[:, demand.rule] |= here

@@ -47,9 +47,18 @@ class OutputSpace(ABC):
     def contains(self, y: Integer[Tensor, "*batch item"]) -> Bool[Tensor, "*batch"]:
         """Whether each y is an element of 𝒴."""
 
+    @property
+    def checks_draws(self) -> bool:
+        """Whether `allows` has a say: A(θ) and draws then leave rules out."""
+        return False
+
+    def allows(self, y: Integer[Tensor, "*batch item"]) -> Bool[Tensor, "*batch"] | None:
+        """Whether each y that a draw gave obeys the rules that draws don't know of; None where they know all."""
+        return None
+
     @abstractmethod
     def cardinality(self) -> int:
-        """|𝒴|, exactly."""
+        """|𝒴|, exactly; an upper bound where rules are checked on draws."""
 
     @abstractmethod
     def listing(self, device: torch.device | str = "cpu") -> Int64[Tensor, "combination item"]:

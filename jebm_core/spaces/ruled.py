@@ -29,6 +29,9 @@ class Ruled(OutputSpace):
     """{y ∈ 𝒴 : y obeys the rules}, with the statistics of 𝒴. A(θ), marginals, draws and maxima are exact, by one pass
     over a diagram of what is valid: O(edges) each, however many combinations that are.
 
+    Rules that no diagram could hold (``rules.checked``) are left out of A(θ), marginals, draws and maxima; membership
+    and lists obey them, and scores are `jebm_core.interactions.FORBIDDEN` where they fail.
+
     Args:
         whole: 𝒴.
         compiled: the rules; what they demand in some contexts only is left to the reference.
@@ -63,7 +66,16 @@ class Ruled(OutputSpace):
         inside = self.unruled.contains(y)
         # What is no combination at all has no path to follow; any will do, it is refused already.
         path = torch.where(inside.unsqueeze(-1), self._options(y), 0)
-        return inside & self.circuit.contains(path)
+        inside &= self.circuit.contains(path)
+        allowed = self.allows(torch.where(inside.unsqueeze(-1), y, 0))
+        return inside if allowed is None else inside & allowed
+
+    @property
+    def checks_draws(self) -> bool:
+        return self.rules.checked is not None
+
+    def allows(self, y: Integer[Tensor, "*batch item"]) -> Bool[Tensor, "*batch"] | None:
+        return None if self.rules.checked is None else self.rules.allows(options_of(self.unruled, y))
 
     def cardinality(self) -> int:
         return self._cardinality
@@ -74,7 +86,8 @@ class Ruled(OutputSpace):
 
     def listing(self, device: torch.device | str = "cpu") -> Int64[Tensor, "combination item"]:
         self.check_listing()
-        return self._outputs(torch.from_numpy(self.rules.diagram.listing()).to(device))
+        found = self._outputs(torch.from_numpy(self.rules.diagram.listing()).to(device))
+        return found if self.rules.checked is None else found[self.contains(found)]
 
     def argmax_linear(self, theta: Float[Tensor, "*batch statistic"]) -> Int64[Tensor, "*batch item"]:
         best = self.circuit.best(theta.reshape(-1, self.num_statistics))
