@@ -39,13 +39,14 @@ def checked_note(rules: CompiledRules) -> tuple[Note, ...]:
     if checked is None:
         return ()
     lines = sorted({rules.problem.rules.rules[d.rule].line for d in checked.demands if d.rule >= 0})
-    template = (
+    shares = {name: f"{100 * getattr(checked, name):.3g}" for name in ("share", "low", "high")}
+    note = Note(
         "{source}: the rules in lines {lines} are too entangled to be summed exactly; every combination is checked "
         "against them instead. About {share} % of what the other rules allow obeys them (95 % interval {low} % to "
-        "{high} %), so counts, and probabilities under this generator, are estimates."
+        "{high} %), so counts, and probabilities under this generator, are estimates.",
+        {"source": rules.problem.rules.source, "lines": listed(lines), **shares},
     )
-    shares = {name: f"{100 * getattr(checked, name):.3g}" for name in ("share", "low", "high")}
-    return (Note(template, {"source": rules.problem.rules.source, "lines": listed(lines), **shares}),)
+    return (note,)
 
 
 def _obeyed(rules: CompiledRules, examples: Examples) -> npt.NDArray[np.bool_]:
