@@ -23,6 +23,7 @@ from torch import Tensor
 
 from jebm_core.devices import integers_on
 from jebm_core.rules.diagram import Diagram
+from jebm_core.rules.sums import ExactSum
 
 SAFE_SPREAD = 500.0
 """Sum over layers of the largest minus the smallest log-weight, in nats, up to which double precision can't underflow:
@@ -41,7 +42,7 @@ class _Layer:
 
 
 @final
-class Circuit:
+class Circuit(ExactSum):
     """Evaluates a diagram. Immutable; tables are copied to a device once.
 
     Args:
@@ -72,24 +73,14 @@ class Circuit:
             self._layers[device] = tuple(made)
         return self._layers[device]
 
-    def log_partition(self, theta: Float[Tensor, "*batch statistic"]) -> Float[Tensor, "*batch"]:
-        """A(θ) in nats, differentiable once; −∞ where nothing valid has a finite weight."""
-        flat = theta.reshape(-1, theta.shape[-1])
-        if theta.requires_grad and torch.is_grad_enabled():
-            value: Tensor = _LogPartition.apply(flat, self)  # pyright: ignore[reportAssignmentType]
-        else:
-            value = self._in_chunks(flat, lambda part: (self._up(part).log_total,))[0]
-        return value.to(theta.dtype).reshape(theta.shape[:-1])
-
-    def marginals(self, theta: Float[Tensor, "*batch statistic"]) -> Float[Tensor, "*batch statistic"]:
-        """E_θ[φ]: the gradient of A."""
-        return self.log_partition_and_marginals(theta)[1]
+    @torch.no_grad()
+    def values(self, theta: Float[Tensor, "vector statistic"]) -> Float[Tensor, " vector"]:
+        return self._in_chunks(theta, lambda part: (self._up(part).log_total,))[0]
 
     @torch.no_grad()
     def log_partition_and_marginals(
         self, theta: Float[Tensor, "*batch statistic"]
     ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch statistic"]]:
-        """Both, from one pass up and one down."""
         flat = theta.reshape(-1, theta.shape[-1])
 
         def both(part: Tensor) -> tuple[Tensor, Tensor]:
@@ -314,21 +305,3 @@ def _up_in_logs(circuit: Circuit, weights: Tensor, edges: Tensor) -> _Up:
         through = torch.stack([values[-1].index_select(0, c) + edge[a] for a, c in enumerate(layer.by_option)])
         values.append(through.logsumexp(0))
     return _Up(weights, values[::-1], None, list(edges.unbind(0)), values[-1][circuit.diagram.root])
-
-
-@final
-class _LogPartition(torch.autograd.Function):
-    """The value with its gradient, both found in the forward pass: then no layer outlives it."""
-
-    @staticmethod
-    def forward(ctx: Any, theta: Tensor, circuit: Circuit) -> Tensor:
-        value, expected = circuit.log_partition_and_marginals(theta)
-        ctx.save_for_backward(expected)
-        return value
-
-    @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        if torch.is_grad_enabled():  # only under create_graph=True; the marginals would pass for constants there
-            raise NotImplementedError("A log-partition over rules has a first derivative only.")
-        (expected,) = ctx.saved_tensors
-        return grad_output.unsqueeze(-1) * expected, None

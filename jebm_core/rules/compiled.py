@@ -14,6 +14,8 @@ from jebm_core.rules.bound import Bound, Every, Negation, Some, Takes, variables
 from jebm_core.rules.budget import Budget
 from jebm_core.rules.compiler import Compiler, RuleTooLarge, order_for
 from jebm_core.rules.diagram import Diagram, without
+from jebm_core.rules.dnnf import Dnnf
+from jebm_core.rules.logic import NARROW, advises_d4, compile_logic, prefers_circuit
 from jebm_core.rules.problem import Demand, Problem
 from jebm_core.rules.relaxing import Checked, checked, relax
 
@@ -24,7 +26,8 @@ class CompiledRules:
     """Rules as diagrams.
 
     Attributes:
-        diagram: what is valid, over the outputs alone; rules that hold in some contexts only are left out of it.
+        diagram: what is valid, over the outputs alone; rules that hold in some contexts only are left out of it. A
+            d-DNNF where no diagram could hold rules that are plain logic.
         total: how many combinations of *all* variables are valid, hidden ones included.
         checked: demands that no diagram could hold, which every combination is checked against instead; None where
             all are exact. ``diagram`` and ``total`` leave them out.
@@ -34,7 +37,7 @@ class CompiledRules:
     """
 
     problem: Problem
-    diagram: Diagram
+    diagram: Diagram | Dnnf
     total: int
     weighted: Diagram | None
     seconds: float
@@ -58,11 +61,13 @@ class CompiledRules:
 def compile_rules(
     problem: Problem, budget: Budget | None = None, *, leave_out: Collection[int] | None = None
 ) -> CompiledRules:
-    """Compile bound rules. Where they are too entangled for one diagram, those that don't fit are checked on every
-    combination instead (`jebm_core.rules.relaxing`).
+    """Compile bound rules. Where they are too entangled for one diagram, plain logic becomes a d-DNNF with the extra d4
+    (`jebm_core.rules.logic`); of others, those that don't fit are checked on every combination instead
+    (`jebm_core.rules.relaxing`).
 
     Args:
-        leave_out: places of the demands that are to be checked, where an earlier compilation settled that.
+        leave_out: places of the demands that are to be checked, where an earlier compilation settled that; with none,
+            that all are exact.
 
     Raises:
         RuleError: nothing is valid – with a set of rules that can't hold together – or the budget was exceeded, with
@@ -76,21 +81,44 @@ def compile_rules(
         if found is not None:
             return found
     check_order_cycles(problem)
+    attempts = (_as_narrow, _as_circuit, _as_diagrams) if prefers_circuit(problem) else (_as_diagrams, _as_circuit)
+    failures = []
+    for attempt in attempts:
+        try:
+            return attempt(problem, budget, started)
+        except RuleTooLarge as error:
+            failures.append(error)
+    found = _relaxed(problem, None, budget, started) if leave_out is None else None
+    if found is None:
+        failure = max(failures, key=lambda error: len(error.rules))
+        raise _too_large(problem, failure) from failure
+    return found
+
+
+def _as_diagrams(problem: Problem, budget: Budget, started: float) -> CompiledRules:
     always = [demand for demand in problem.demands if demand.condition is None]
-    try:
-        whole = _conjunction(problem.sizes, [(d.formula, d.rule) for d in always], (), problem, budget)
-        diagram = _projected(whole, problem, budget)
-        weighted = None if problem.is_plain else _weighted(problem, budget)
-    except RuleTooLarge as error:
-        found = _relaxed(problem, None, budget, started)
-        if found is None:
-            raise _too_large(problem, error) from error
-        return found
-    if diagram.root == 0:
+    whole = _conjunction(problem.sizes, [(d.formula, d.rule) for d in always], (), problem, budget)
+    diagram = _projected(whole, problem, budget)
+    weighted = None if problem.is_plain else _weighted(problem, budget)
+    _require_some(diagram, problem, budget)
+    return CompiledRules(problem, diagram, whole.count(), weighted, time.monotonic() - started)
+
+
+def _as_narrow(problem: Problem, budget: Budget, started: float) -> CompiledRules:
+    return _as_diagrams(problem, budget.smaller(width=NARROW, seconds=budget.seconds / 4), started)
+
+
+def _as_circuit(problem: Problem, budget: Budget, started: float) -> CompiledRules:
+    circuit = compile_logic(problem, budget)
+    _require_some(circuit, problem, budget)
+    return CompiledRules(problem, circuit, circuit.count(), None, time.monotonic() - started)
+
+
+def _require_some(found: Diagram | Dnnf, problem: Problem, budget: Budget) -> None:
+    if found.root == 0:
         from jebm_core.rules.explain import conflict_error
 
-        raise conflict_error(problem, always, budget)
-    return CompiledRules(problem, diagram, whole.count(), weighted, time.monotonic() - started)
+        raise conflict_error(problem, [demand for demand in problem.demands if demand.condition is None], budget)
 
 
 def _relaxed(
@@ -204,6 +232,13 @@ def _cycle(above: dict[int, set[int]]) -> list[int]:
 
 
 def _too_large(problem: Problem, error: RuleTooLarge) -> RuleError:
+    if advises_d4(problem):
+        return RuleError(
+            "{source}: the rules are too entangled for a diagram ({reason}). Since they are plain logic, the extra d4 "
+            "can sum them all the same: run pip install '.[d4]' in the folder of jebm.",
+            source=problem.rules.source,
+            reason=error.reason,
+        )
     rules = sorted(rule for rule in error.rules if rule >= 0)
     lines = [problem.rules.rules[rule].line for rule in rules][:8]
     shown = ", ".join(str(line) for line in lines if line)

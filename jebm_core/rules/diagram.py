@@ -45,6 +45,11 @@ class Diagram:
         """How many nodes it has, the dead ones not counted."""
         return sum(len(table) - 1 for table in self.children)
 
+    @property
+    def edges(self) -> int:
+        """Edges, those that lead nowhere included: what every pass costs."""
+        return sum(table.size for table in self.children)
+
     @cached_property
     def full(self) -> tuple[int, ...]:
         """In each layer, and behind the last, the node that accepts everything; −1 where there is none."""

@@ -14,6 +14,7 @@ from jebm_core.rules.budget import Budget, TooLarge
 from jebm_core.rules.checking import holds
 from jebm_core.rules.compiler import Compiler, RuleTooLarge, order_for
 from jebm_core.rules.diagram import Diagram, combine, everything, without
+from jebm_core.rules.dnnf import Dnnf
 from jebm_core.rules.language import Rule
 from jebm_core.rules.places import place_of
 from jebm_core.rules.problem import Demand, Problem
@@ -54,12 +55,14 @@ def violations(
     return broken
 
 
-def possible_options(diagram: Diagram) -> dict[int, npt.NDArray[np.bool_]]:
+def possible_options(diagram: Diagram | Dnnf) -> dict[int, npt.NDArray[np.bool_]]:
     """For each variable, which of its options occur in anything valid."""
+    if isinstance(diagram, Dnnf):
+        return diagram.possible_options()
     return {variable: (table != 0).any(0) for variable, table in zip(diagram.order, diagram.children, strict=True)}
 
 
-def fixed_options(problem: Problem, diagram: Diagram) -> tuple[list[str], list[str]]:
+def fixed_options(problem: Problem, diagram: Diagram | Dnnf) -> tuple[list[str], list[str]]:
     """(what every valid combination has, what none has), named ``item``, ``slot=option`` or ``item in place n``."""
     schema, possible = problem.schema, possible_options(diagram)
     forced, impossible = [], []

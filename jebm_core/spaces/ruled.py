@@ -10,9 +10,12 @@ from jaxtyping import Bool, Float, Int64, Integer
 from torch import Tensor
 
 from jebm_core.devices import integers_on
+from jebm_core.errors import SpecError
 from jebm_core.rules.best import k_best
 from jebm_core.rules.circuit import Circuit
 from jebm_core.rules.compiled import CompiledRules
+from jebm_core.rules.dnnf import Dnnf
+from jebm_core.rules.dnnf_circuit import DnnfCircuit
 from jebm_core.rules.paths import PathSampler
 from jebm_core.spaces.base import OutputSpace
 from jebm_core.spaces.configurations import Configurations
@@ -51,7 +54,12 @@ class Ruled(OutputSpace):
     def __init__(self, whole: OutputSpace, compiled: CompiledRules) -> None:
         self.unruled, self.rules = whole, compiled
         self.items, self.num_items, self.num_statistics = whole.items, whole.num_items, whole.num_statistics
-        self.circuit = Circuit(compiled.diagram, statistic_cells(whole, compiled.diagram.order), whole.num_statistics)
+        cells = statistic_cells(whole, compiled.diagram.order)
+        self.circuit: Circuit | DnnfCircuit = (
+            DnnfCircuit(compiled.diagram, cells, whole.num_statistics)
+            if isinstance(compiled.diagram, Dnnf)
+            else Circuit(compiled.diagram, cells, whole.num_statistics)
+        )
         self._inverse = tuple(np.argsort(compiled.diagram.order).tolist())
         self._sampler: tuple[Tensor, PathSampler] | None = None
 
@@ -96,7 +104,20 @@ class Ruled(OutputSpace):
     def best_linear(
         self, theta: Float[Tensor, " statistic"], k: int
     ) -> tuple[Int64[Tensor, "best item"], Float[Tensor, " best"]]:
-        """The k combinations with the largest ⟨θ, φ⟩ from the best down, and that value; exact."""
+        """The k combinations with the largest ⟨θ, φ⟩ from the best down, and that value; exact.
+
+        Raises:
+            SpecError: more than one of rules that no diagram could hold.
+        """
+        if isinstance(self.circuit, DnnfCircuit):
+            if k > 1:
+                raise SpecError(
+                    "Expected rules that a diagram can hold to list the {count} best combinations, found rules that "
+                    "only the extra d4 could sum; ask for the best one alone.",
+                    count=k,
+                )
+            y = self.argmax_linear(theta.unsqueeze(0))
+            return y, (self.statistics(y).to(theta) @ theta).to(theta)
         best = k_best(self.circuit, theta, k)
         y = self._outputs(torch.from_numpy(best.options).to(theta.device))
         return y, torch.from_numpy(best.values).to(theta)
@@ -114,8 +135,11 @@ class Ruled(OutputSpace):
     ) -> Integer[Tensor, "sample *batch item"]:
         flat = theta.detach().reshape(-1, self.num_statistics)
         batch, total = theta.shape[:-1], num_samples * len(flat)
-        if _is_one(theta) and total >= _MANY_DRAWS:
-            drawn = self._paths(flat[0]).sample(total, generator=generator)
+        if _is_one(theta) and isinstance(self.circuit, DnnfCircuit):
+            drawn = self.circuit.sample(flat[:1], total, generator=generator)
+            return self._outputs(drawn).reshape(num_samples, *batch, self.num_items)
+        if _is_one(theta) and isinstance(self.circuit, Circuit) and total >= _MANY_DRAWS:
+            drawn = self._paths(self.circuit, flat[0]).sample(total, generator=generator)
             return self._outputs(drawn).reshape(num_samples, *batch, self.num_items)
         drawn = self.circuit.sample(flat, num_samples, generator=generator)
         return self._outputs(drawn).reshape(num_samples, *batch, self.num_items)
@@ -123,7 +147,7 @@ class Ruled(OutputSpace):
     @property
     def edges(self) -> int:
         """Edges of the diagram: what every pass costs."""
-        return sum(table.size for table in self.rules.diagram.children)
+        return self.rules.diagram.edges
 
     def prepared(
         self, theta: Float[Tensor, "vector statistic"]
@@ -146,9 +170,9 @@ class Ruled(OutputSpace):
     def decode(self, y: Integer[Tensor, " item"]) -> tuple[str, ...]:
         return self.unruled.decode(y)
 
-    def _paths(self, theta: Tensor) -> PathSampler:
+    def _paths(self, circuit: Circuit, theta: Tensor) -> PathSampler:
         if self._sampler is None or self._sampler[0].device != theta.device or not self._sampler[0].equal(theta):
-            self._sampler = (theta.clone(), PathSampler(self.circuit, theta))
+            self._sampler = (theta.clone(), PathSampler(circuit, theta))
         return self._sampler[1]
 
     def _options(self, y: Tensor) -> Tensor:
