@@ -18,6 +18,7 @@ from torch import Tensor
 
 from jebm_core.interactions import linear_energy
 from jebm_core.spaces import OutputSpace, Rankings
+from jebm_core.spaces.factored import PointStatistics
 
 
 class ReferenceDistribution(ABC):
@@ -31,7 +32,7 @@ class ReferenceDistribution(ABC):
 
     @abstractmethod
     def log_prob_of(
-        self, points: Integer[Tensor, "point item"], phi: Float[Tensor, "point statistic"] | None = None
+        self, points: Integer[Tensor, "point item"], phi: PointStatistics | None = None
     ) -> Float[Tensor, "point batch"]:
         """log q of the same points in every context; ``phi`` = φ(points) saves computing it again."""
 
@@ -92,7 +93,7 @@ class LinearDistribution(ReferenceDistribution):
         return (phi * self.eta).sum(-1) - self.log_partition
 
     def log_prob_of(
-        self, points: Integer[Tensor, "point item"], phi: Float[Tensor, "point statistic"] | None = None
+        self, points: Integer[Tensor, "point item"], phi: PointStatistics | None = None
     ) -> Float[Tensor, "point batch"]:
         return (self.space.statistics(points) if phi is None else phi) @ self.eta.T - self.log_partition
 
@@ -130,7 +131,7 @@ class UniformRankings(ReferenceDistribution):
         return torch.where(inside, -self.space.log_cardinality(), -math.inf).to(torch.get_default_dtype())
 
     def log_prob_of(
-        self, points: Integer[Tensor, "point item"], phi: Float[Tensor, "point statistic"] | None = None
+        self, points: Integer[Tensor, "point item"], phi: PointStatistics | None = None
     ) -> Float[Tensor, "point batch"]:
         return self.log_prob(points).unsqueeze(-1).expand(-1, self.batch)
 
@@ -185,7 +186,7 @@ class PointsDistribution(ReferenceDistribution):
         return self._keys[slot] == keys, self._order[slot]
 
     def log_prob_of(
-        self, points: Integer[Tensor, "point item"], phi: Float[Tensor, "point statistic"] | None = None
+        self, points: Integer[Tensor, "point item"], phi: PointStatistics | None = None
     ) -> Float[Tensor, "point batch"]:
         return self.log_prob(points.unsqueeze(1).expand(-1, self.log_weights.shape[0], -1))
 
@@ -226,7 +227,7 @@ class MixtureDistribution(ReferenceDistribution):
         return (parts + self.log_weights).logsumexp(-1)
 
     def log_prob_of(
-        self, points: Integer[Tensor, "point item"], phi: Float[Tensor, "point statistic"] | None = None
+        self, points: Integer[Tensor, "point item"], phi: PointStatistics | None = None
     ) -> Float[Tensor, "point batch"]:
         parts = torch.stack([c.log_prob_of(points, phi) for c in self.components], -1)
         return (parts + self.log_weights).logsumexp(-1)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from jebm_core.devices import integers_on
 from jebm_core.spaces import OutputSpace
+from jebm_core.spaces.factored import FactoredStatistics, PointStatistics
 
 FORBIDDEN = -1e4
 """g where a rule fails that is checked on draws: e^g is zero in every precision, and no difference is NaN."""
@@ -31,9 +32,7 @@ class Interaction(ABC):
         """h(x, y) for draws of each context's own."""
 
     @abstractmethod
-    def value_of(
-        self, points: Integer[Tensor, "point item"], phi: Float[Tensor, "point statistic"]
-    ) -> Float[Tensor, "point batch"]:
+    def value_of(self, points: Integer[Tensor, "point item"], phi: PointStatistics) -> Float[Tensor, "point batch"]:
         """h(x, y) for the same points in every context."""
 
 
@@ -69,7 +68,7 @@ class Scores:
         return self._allowed(y, linear if self.interaction is None else linear + self.interaction.value(y, phi))
 
     def value_of(
-        self, points: Integer[Tensor, "point item"], phi: Float[Tensor, "point statistic"] | None = None
+        self, points: Integer[Tensor, "point item"], phi: PointStatistics | None = None
     ) -> Float[Tensor, "point batch"]:
         """g(x, y) for the same points in every context; ``phi`` = φ(points) saves computing it again."""
         phi = self.space.statistics(points) if phi is None else phi
@@ -107,9 +106,9 @@ class FullQuadratic(QuadraticInteraction):
     ) -> Float[Tensor, "sample batch"]:
         return (self._apply(phi) * phi).sum(-1) / 2
 
-    def value_of(
-        self, points: Integer[Tensor, "point item"], phi: Float[Tensor, "point statistic"]
-    ) -> Float[Tensor, "point batch"]:
+    def value_of(self, points: Integer[Tensor, "point item"], phi: PointStatistics) -> Float[Tensor, "point batch"]:
+        if isinstance(phi, FactoredStatistics):
+            return torch.stack([phi.quadratic(matrix) for matrix in self.matrix], -1) / 2
         if self.matrix.shape[0] == 1:
             return ((phi @ self.matrix[0]) * phi).sum(-1, keepdim=True) / 2
         a, b = torch.triu_indices(phi.shape[-1], phi.shape[-1], offset=1, device=phi.device)
@@ -150,9 +149,7 @@ class LowRankQuadratic(QuadraticInteraction):
     ) -> Float[Tensor, "sample batch"]:
         return linear_energy((phi @ self.factors.T).square(), self.scale.expand(phi.shape[1], -1)) / 2
 
-    def value_of(
-        self, points: Integer[Tensor, "point item"], phi: Float[Tensor, "point statistic"]
-    ) -> Float[Tensor, "point batch"]:
+    def value_of(self, points: Integer[Tensor, "point item"], phi: PointStatistics) -> Float[Tensor, "point batch"]:
         return (phi @ self.factors.T).square() @ self.scale.T / 2
 
     def _across_items(self, m: Tensor) -> Tensor:
@@ -187,9 +184,7 @@ class SetInteraction(Interaction):
     ) -> Float[Tensor, "sample batch"]:
         return self._readout(phi @ self.embedding)
 
-    def value_of(
-        self, points: Integer[Tensor, "point item"], phi: Float[Tensor, "point statistic"]
-    ) -> Float[Tensor, "point batch"]:
+    def value_of(self, points: Integer[Tensor, "point item"], phi: PointStatistics) -> Float[Tensor, "point batch"]:
         return self._readout((phi @ self.embedding).unsqueeze(1))
 
 
@@ -208,9 +203,7 @@ class PreferenceInteraction(Interaction):
     ) -> Float[Tensor, "sample batch"]:
         return (self._above(y) * self.weights).sum(-1)
 
-    def value_of(
-        self, points: Integer[Tensor, "point item"], phi: Float[Tensor, "point statistic"]
-    ) -> Float[Tensor, "point batch"]:
+    def value_of(self, points: Integer[Tensor, "point item"], phi: PointStatistics) -> Float[Tensor, "point batch"]:
         return self._above(points) @ self.weights.T
 
 

@@ -31,6 +31,7 @@ from jebm_core.interactions import QuadraticInteraction, Scores
 from jebm_core.networks import Affinity
 from jebm_core.references import Reference
 from jebm_core.spaces import OutputSpace
+from jebm_core.spaces.factored import PointStatistics
 
 MEAN_FIELD_STEPS = 6
 MEAN_FIELD_DAMPING = 0.5
@@ -100,7 +101,7 @@ class ConditionalModel:
         return self.scores.value(y)
 
     def affinity_of(
-        self, points: Integer[Tensor, "point item"], phi: Float[Tensor, "point statistic"] | None = None
+        self, points: Integer[Tensor, "point item"], phi: PointStatistics | None = None
     ) -> Float[Tensor, "point batch"]:
         """g(x, y) for the same points in every context; ``phi`` = φ(points) saves computing it again."""
         return self.scores.value_of(points, phi)

@@ -19,6 +19,7 @@ from torch import Tensor
 from jebm_core.distributions import ReferenceDistribution
 from jebm_core.rules.circuit import Circuit
 from jebm_core.rules.compiled import CompiledRules
+from jebm_core.spaces.factored import PointStatistics
 from jebm_core.spaces.ruled import Ruled, options_of, outputs_of, statistic_cells
 
 
@@ -118,7 +119,7 @@ class WeightedDistribution(ReferenceDistribution):
         return torch.where(valid, weight - self.log_partition, -math.inf)
 
     def log_prob_of(
-        self, points: Integer[Tensor, "point item"], phi: Float[Tensor, "point statistic"] | None = None
+        self, points: Integer[Tensor, "point item"], phi: PointStatistics | None = None
     ) -> Float[Tensor, "point batch"]:
         every = points.unsqueeze(1).expand(-1, self.eta.shape[0], -1)
         valid, holds = self._follow(every, self.flags)
