@@ -60,15 +60,15 @@ def share_gaps(
     order = sorted(range(len(names)), key=lambda i: -abs(first[i] - second[i]))[:MOST_SHARES]
     figure = blank(title, height=120 + 26 * len(order))
     rungs = [names[i] for i in order]
-    for i in order:
-        figure.add_scatter(
-            x=[first[i], second[i]],
-            y=[names[i], names[i]],
-            mode="lines",
-            line={"color": QUIET, "width": 2},
-            hoverinfo="skip",
-            showlegend=False,
-        )
+    gap: list[float | str | None] = [None]
+    figure.add_scatter(
+        x=[x for i in order for x in (first[i], second[i], *gap)],
+        y=[y for i in order for y in (names[i], names[i], *gap)],
+        mode="lines",
+        line={"color": QUIET, "width": 2},
+        hoverinfo="skip",
+        showlegend=False,
+    )
     looks = ((first, labels[0], COLOURS[0], "circle"), (second, labels[1], COLOURS[1], "diamond"))
     for values, label, colour, symbol in looks:
         figure.add_scatter(

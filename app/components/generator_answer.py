@@ -7,8 +7,8 @@ from app.charts import funnel
 from app.components import place
 from app.components.answer import Quantity, answer_line, quantities
 from app.components.figure import figure
-from app.components.generator_service import Analysis, Reading, Scene, effects_of
-from app.components.language import _
+from app.components.generator_service import Analysis, Reading, Scene
+from app.components.language import _, sentence
 from app.components.plain import escape
 from app.components.verdict import Verdict
 from app.text.numbers import count, share_of, whole
@@ -31,7 +31,7 @@ def generator_sentence(analysis: Analysis) -> str:
     """Return how much the rules leave, as one sentence."""
     lang = place.language()
     values = {
-        "valid": whole(analysis.valid, lang),
+        "valid": analysis.valid_words,
         "everything": whole(analysis.everything, lang),
         "share": share_of(analysis.valid, analysis.everything, lang),
     }
@@ -54,7 +54,7 @@ def generator_sentence(analysis: Analysis) -> str:
 def generator_line(analysis: Analysis) -> str:
     """Return the same in a few words, for the stage gate."""
     lang = place.language()
-    valid, check = whole(analysis.valid, lang), analysis.check
+    valid, check = analysis.valid_words, analysis.check
     if check is None or not check.broken:
         return _("{valid} valid combinations; all past rows obey").format(valid=valid)
     return _("{valid} valid combinations; {broken} of {rows} past rows break the rules").format(
@@ -75,16 +75,13 @@ def draw_generator_answer(reading: Reading, scene: Scene) -> None:
 
 def _reasons(analysis: Analysis) -> list[str]:
     lang = place.language()
-    found = []
+    found = [sentence(note) for note in analysis.estimate_note]
     check = analysis.check
     if check is not None and check.rules:
         worst = max(check.rules, key=lambda rule: rule.rows)
         if worst.line:
             words = _("Most often broken, in {rows} rows: line {line}, {rule}")
             found.append(words.format(rows=count(worst.rows, lang), line=worst.line, rule=worst.rule))
-    idle = [str(effect.line) for effect in effects_of(analysis) or () if effect.redundant]
-    if idle:
-        found.append(_("Change nothing, since other rules say it already: lines {lines}").format(lines=_cut(idle)))
     hidden = analysis.compiled.problem.sizes[analysis.compiled.problem.outputs :]
     if hidden and analysis.check is not None:
         words = _("{count} declared names are no columns of the data; they take part in the rules and are not drawn.")
@@ -103,10 +100,11 @@ def funnel_figure(analysis: Analysis, *, muted: bool = False) -> None:
     """Draw all → valid → covered by data, with exact counts."""
     lang = place.language()
     stages = [_("All combinations"), _("Valid under the rules")]
-    numbers = [analysis.everything, analysis.valid]
+    numbers, shown = [analysis.everything, analysis.valid], [whole(analysis.everything, lang), analysis.valid_words]
     if analysis.check is not None:
         stages.append(_("Of these, in the data"))
         numbers.append(analysis.covered)
+        shown.append(whole(analysis.covered, lang))
     title = _("{share} of all combinations are valid").format(share=share_of(analysis.valid, analysis.everything, lang))
     if analysis.check is not None:
         title = _("{share} of all combinations are valid; the data hold {covered} of them").format(
@@ -114,8 +112,8 @@ def funnel_figure(analysis: Analysis, *, muted: bool = False) -> None:
         )
     axis = _("Combinations")
     figure(
-        funnel(stages, numbers, [whole(number, lang) for number in numbers], title=title, axis=axis),
-        pd.DataFrame({_("Stage"): stages, axis: [whole(number, lang) for number in numbers]}),
+        funnel(stages, numbers, shown, title=title, axis=axis),
+        pd.DataFrame({_("Stage"): stages, axis: shown}),
         key="funnel",
         alt=title,
         muted=muted,
@@ -125,13 +123,18 @@ def funnel_figure(analysis: Analysis, *, muted: bool = False) -> None:
 def facts(analysis: Analysis) -> None:
     """Draw the exact numbers, and what is forced or impossible."""
     lang = place.language()
-    exact = str(analysis.valid) if analysis.valid.bit_length() < 3000 else None
+    summary = analysis.summary
+    known = _("Exact: {number}").format(number=analysis.valid) if analysis.valid.bit_length() < 3000 else None
+    if not summary.is_exact:
+        known = _("Estimated; 95 % interval {low} to {high}").format(
+            low=whole(summary.count_low, lang), high=whole(summary.count_high, lang)
+        )
     items = [
         Quantity(
             _("Valid combinations"),
-            whole(analysis.valid, lang),
+            analysis.valid_words,
             share_of(analysis.valid, analysis.everything, lang),
-            _("Exact: {number}").format(number=exact) if exact else None,
+            known,
         )
     ]
     if analysis.check is not None:

@@ -10,7 +10,7 @@ from app.components.generator_service import Analysis, analyse, fits_training, s
 from app.components.language import _
 from app.components.plain import escape
 from app.components.storage import store
-from app.text.numbers import count, share_of, whole
+from app.text.numbers import count, share_of
 from jebm_core.errors import UserError
 from jebm_core.runs.records import GeneratorVersion, RunSpec
 from jebm_core.tables import Examples, Roles, Table
@@ -98,7 +98,7 @@ def _effect(analysis: Analysis) -> None:
     """Draw what the rules leave, and how many rows they cost."""
     lang = place.language()
     words = _("It leaves {valid} valid combinations ({share} of all).").format(
-        valid=whole(analysis.valid, lang), share=share_of(analysis.valid, analysis.everything, lang)
+        valid=analysis.valid_words, share=share_of(analysis.valid, analysis.everything, lang)
     )
     if analysis.check is not None and analysis.check.broken:
         words += " " if lang == "en" else ""

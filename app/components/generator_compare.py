@@ -21,7 +21,7 @@ from app.components.run_list import run_title
 from app.components.storage import evaluation_of, store
 from app.components.verdict import Verdict, verdict_badge
 from app.generator_numbers import Paired, mean_over, order_of, paired
-from app.text.numbers import MISSING, Interval, decimal, percent, share_of, whole, with_interval
+from app.text.numbers import MISSING, Interval, about, decimal, percent, share_of, whole, with_interval
 from jebm_core.errors import UserError
 from jebm_core.runs.records import GeneratorVersion, RunView, State
 
@@ -197,7 +197,7 @@ def _table(contenders: Sequence[Contender]) -> None:
         loss = mean_over(-trial.log_p, everybody)
         columns[one.name] = [
             _("Chosen from the data") if one.version is None else _(REFERENCES[one.version.reference]),
-            whole(trial.count, lang),
+            whole(trial.count, lang) if trial.exact else about(trial.count, lang),
             share_of(trial.count, trial.everything, lang),
             percent(trial.coverage, lang),
             decimal(mean_over(trial.log_q, everybody), lang),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import streamlit as st
 
 from app.components import place
@@ -16,10 +17,11 @@ from app.components.roles_table import encode_roles, first_roles
 from app.components.storage import open_examples, open_table, store
 from app.generator_numbers import data_shares, distinct_combinations, space_size
 from app.samples import Labels, labels_of
+from app.text.numbers import about, whole
 from app.words import OutputWords
 from jebm_core.errors import UserError
 from jebm_core.runs.records import GeneratorVersion
-from jebm_core.tables import Examples, OutputSchema, Roles, Table, read_table
+from jebm_core.tables import Examples, Note, OutputSchema, Roles, Table, read_table
 
 if TYPE_CHECKING:
     from jebm_core.evaluation.generators import GeneratorTrial
@@ -83,7 +85,8 @@ class Analysis:
 
     Attributes:
         check: which rows break which rule; None without data.
-        everything, valid: combinations of the outputs without and with the rules; exact.
+        everything, valid: combinations of the outputs without and with the rules; exact, unless the summary says that
+            rules are checked on draws.
         distinct, covered: different combinations of the data, and how many of them are valid.
     """
 
@@ -116,6 +119,19 @@ class Analysis:
     def broken_share(self) -> float:
         """Share of the rows that break a rule; 0 without data."""
         return 0.0 if self.check is None else len(self.check.broken) / max(self.check.rows, 1)
+
+    @property
+    def valid_words(self) -> str:
+        """How many combinations are valid, as text; an estimate is marked as one."""
+        say = whole if self.summary.is_exact else about
+        return say(self.valid, place.language())
+
+    @property
+    def estimate_note(self) -> tuple[Note, ...]:
+        """Why the count is an estimate; empty where it is exact."""
+        from jebm_core.rules.data import checked_note
+
+        return checked_note(self.compiled)
 
 
 Reading = Analysis | UserError
@@ -175,7 +191,6 @@ def _analysed(text: str, key: str, source: str, seconds: float, _scene: Scene) -
     from jebm_core.evaluation.rules import check_rows, summarise_rules
     from jebm_core.rules.budget import Budget
     from jebm_core.rules.compiled import compile_rules
-    from jebm_core.rules.data import broken_rules
     from jebm_core.rules.notation.parser import parse_rules
     from jebm_core.rules.problem import bind
 
@@ -190,13 +205,18 @@ def _analysed(text: str, key: str, source: str, seconds: float, _scene: Scene) -
         check = None if examples is None else check_rows(compiled, examples)
         distinct = covered = 0
         if examples is not None:
-            valid = np.equal(broken_rules(compiled, examples).sum(axis=1), 0)
-            distinct, covered = distinct_combinations(examples.outputs.values, valid)
+            distinct, covered = distinct_combinations(examples.outputs.values, _obeying(check, examples))
     except UserError as error:
         return error
     summary = summarise_rules(compiled)
     everything = space_size(problem.schema)
     return Analysis(text, _scene, compiled, summary, check, everything, summary.valid_outputs, distinct, covered)
+
+
+def _obeying(check: "RowCheck | None", examples: Examples) -> npt.NDArray[np.bool_]:
+    """Return which of the rows break no rule."""
+    broken = {row for row, _rules in check.broken} if check else set()
+    return np.array([examples.table.row_number(position) not in broken for position in examples.keep], dtype=bool)
 
 
 @st.cache_resource(max_entries=24, show_spinner=False)

@@ -24,10 +24,10 @@ _PARTS: Final = Path(__file__).with_name("editor")
 
 @dataclass(frozen=True)
 class Mark:
-    """A line that stands out: an error, a rule that past rows break, or one that changes nothing."""
+    """A line that stands out: an error, or a rule that past rows break."""
 
     line: int
-    kind: Literal["error", "broken", "idle"]
+    kind: Literal["error", "broken"]
     column: int = 0
 
 

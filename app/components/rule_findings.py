@@ -1,6 +1,8 @@
 """What rules amount to, part by part: past rows that break them, what each rule does, shares, draws, changes."""
 
 import difflib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import streamlit as st
@@ -22,6 +24,9 @@ from app.components.plain import escape
 from app.text.numbers import count, percent, share_of, whole
 from jebm_core.runs.records import GeneratorVersion
 
+if TYPE_CHECKING:
+    from jebm_core.evaluation.rules import BrokenRule
+
 DRAWN = 20
 _SHOWN = 6
 _MOVED = 0.001
@@ -33,14 +38,15 @@ def findings(draft: Draft, analysis: Analysis, saved: GeneratorVersion | None) -
     past, each, shares, samples, changes = st.tabs(titles, key="findings")
     with past:
         _past(draft, analysis)
-    with each:
-        _each(draft, analysis)
     with shares:
         _shares(analysis)
     with samples:
         _samples(analysis)
     with changes:
         _changes(analysis, saved)
+    # Last, for it takes longest: a key that is pressed meanwhile is answered before it.
+    with each:
+        _each(analysis)
 
 
 def _past(draft: Draft, analysis: Analysis) -> None:
@@ -68,11 +74,10 @@ def _past(draft: Draft, analysis: Analysis) -> None:
         st.caption(_("{count} more rules are broken; the table has them all.").format(count=len(worst) - _SHOWN))
     rows = pd.DataFrame(
         [
-            (row, check.rules[number].line or None, _spelled(check.rules[number].line, check.rules[number].rule))
+            (row, len(numbers), *_first_rules([check.rules[number] for number in numbers[:_SHOWN]], len(numbers)))
             for row, numbers in check.broken
-            for number in numbers
         ],
-        columns=[_("Row of the file"), _("Line of the rules"), _("Rule")],
+        columns=[_("Row of the file"), _("Rules broken"), _("Lines of the rules"), _("Rule")],
     )
     with st.expander(_("The rows that break a rule"), icon=":material/table_rows:", key="broken_rows"):
         st.dataframe(rows, hide_index=True, key="broken_rows_frame")
@@ -85,6 +90,12 @@ def _past(draft: Draft, analysis: Analysis) -> None:
             key="broken_rows_download",
             on_click="ignore",
         )
+
+
+def _first_rules(rules: Sequence["BrokenRule"], total: int) -> tuple[str, str]:
+    """Return the lines of the first rules that a row breaks, and the first of them in words."""
+    lines = ", ".join(str(rule.line) for rule in rules if rule.line)
+    return lines + (", …" if total > len(rules) else ""), _spelled(rules[0].line, rules[0].rule)
 
 
 def _spelled(line: int, rule: str) -> str:
@@ -114,7 +125,7 @@ def _broken_rule(draft: Draft, number: int, line: int, rule: str, rows: int) -> 
             st.rerun()
 
 
-def _each(draft: Draft, analysis: Analysis) -> None:
+def _each(analysis: Analysis) -> None:
     lang = place.language()
     found = effects_of(analysis)
     if found is None:
@@ -184,15 +195,12 @@ def _called(analysis: Analysis, name: str) -> str:
 
 
 def _samples(analysis: Analysis) -> None:
-    lang = place.language()
     line, again = st.columns([4, 1.3], vertical_alignment="center")
     seed = st.session_state.setdefault("sample_seed", 0)
     if again.button(_("Draw again"), key="draw_again", icon=":material/casino:", width="stretch"):
         seed = st.session_state["sample_seed"] = seed + 1
     line.caption(
-        _("{count} of the {valid} valid combinations, drawn evenly.").format(
-            count=DRAWN, valid=whole(analysis.valid, lang)
-        )
+        _("{count} of the {valid} valid combinations, drawn evenly.").format(count=DRAWN, valid=analysis.valid_words)
     )
     words, schema = analysis.words, analysis.schema
     drawn = samples_of(analysis, DRAWN, seed)
@@ -219,7 +227,7 @@ def _changes(analysis: Analysis, saved: GeneratorVersion | None) -> None:
         return
     st.markdown(
         _("**Against {name}: {before} → {after} valid combinations**").format(
-            name=escape(name), before=whole(before.valid, lang), after=whole(analysis.valid, lang)
+            name=escape(name), before=before.valid_words, after=analysis.valid_words
         )
     )
     if saved is not None:

@@ -158,6 +158,16 @@ def whole(number: int, lang: Language) -> str:
     return f"{head}{NBSP}×{NBSP}10" + _raised(int(power))
 
 
+def about(number: int, lang: Language) -> str:
+    """Return an estimated number: three leading digits, and the sign that says so.
+
+    >>> about(1234567, "en").replace(NBSP, " "), about(87, "ja")
+    ('≈ 1,230,000', '≈87')
+    """
+    spare = max(0, len(str(number)) - 3) if number < 10**20 else 0
+    return "≈" + ("" if lang == "ja" else NBSP) + whole(number // 10**spare * 10**spare, lang)
+
+
 def share_of(part: int, total: int, lang: Language) -> str:
     """Return one exact number as a share of another; a small one as odds.
 

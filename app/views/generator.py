@@ -15,7 +15,6 @@ from app.components.generator_service import (
     Reading,
     Scene,
     analyse,
-    effects_of,
     open_scene,
 )
 from app.components.generator_versions import open_version, save_panel, version_list
@@ -28,6 +27,8 @@ from app.components.rule_form import cheat_sheet, rule_form
 from app.components.storage import store
 from jebm_core.errors import RuleError, UserError
 from jebm_core.runs.records import GeneratorVersion
+
+_MOST_MARKS = 300
 
 
 def page() -> None:
@@ -163,8 +164,7 @@ def _marks(reading: Reading | None, draft: Draft) -> list[Mark]:
         line = reading.line if isinstance(reading, RuleError) else 0
         return [Mark(line, "error", reading.column)] if isinstance(reading, RuleError) and 0 < line <= lines else []
     broken = {rule.line for rule in reading.check.rules if rule.line} if reading.check else set()
-    idle = {effect.line for effect in effects_of(reading) or () if effect.redundant} - broken
-    return [Mark(line, "broken") for line in sorted(broken)] + [Mark(line, "idle") for line in sorted(idle)]
+    return [Mark(line, "broken") for line in sorted(broken)[:_MOST_MARKS]]
 
 
 def _explain() -> None:

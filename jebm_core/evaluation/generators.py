@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 
 from jebm_core.draws import draw_weighted
+from jebm_core.evaluation.rules import summarise_rules
 from jebm_core.fitted import DRAWS, FittedModel
 from jebm_core.fitting import fit
 from jebm_core.rules.compiled import compile_rules
@@ -38,6 +39,7 @@ class GeneratorTrial:
         chi2: χ²(p‖q) = E_{y∼q}[(p/q)²] − 1 of the pilot model, a number for each held-out context: the variance of
             the weights that training on draws from q would have.
         seconds: what the pilot fit took.
+        exact: whether ``count`` is exact; an estimate where rules are checked on draws.
     """
 
     count: int
@@ -47,6 +49,7 @@ class GeneratorTrial:
     log_p: Float[np.ndarray, " row"]
     chi2: Float[np.ndarray, " context"]
     seconds: float
+    exact: bool = True
 
     @property
     def effective_share(self) -> float:
@@ -80,12 +83,13 @@ def try_generator(
     schema = examples.outputs.schema
     sizes = [len(options) for options in schema.options] or [2] * len(schema.names)
     everything = count = int(np.prod(np.array(sizes, dtype=object)))
-    coverage = 1.0
+    coverage, exact = 1.0, True
     if schema.kind == "rankings":
         everything = count = int(np.prod(np.arange(1, len(schema.names) + 1, dtype=object)))
     if rules is not None:
         compiled = compile_rules(bind(rules, schema, features=examples.roles.features))
-        count = compiled.diagram.count()
+        summary = summarise_rules(compiled)
+        count, exact = summary.valid_outputs, summary.is_exact
         coverage = float(1 - broken_rules(compiled, examples).any(1).mean())
     held = np.zeros(len(examples.keep), dtype=bool)
     order = np.random.default_rng(settings.seed).permutation(len(held))
@@ -93,7 +97,7 @@ def try_generator(
     result = fit(examples.part(~held), settings, rules=rules, candidates=candidates, generator=generator)
     held[order[MAX_HELD_OUT:]] = False
     log_q, log_p, chi2 = _held_out(result.model, examples.part(held), settings.seed)
-    return GeneratorTrial(count, everything, coverage, log_q, log_p, chi2, result.history[-1].seconds)
+    return GeneratorTrial(count, everything, coverage, log_q, log_p, chi2, result.history[-1].seconds, exact)
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
 // The editor of rules: a text area with line numbers. What was typed is sent when the keyboard rests for `data.pause`
 // milliseconds, or when the person leaves the field. The page answers with marks, and sends a text of its own only
 // with a new revision, so that it never fights with the cursor.
-const SIGNS = { error: "✕", broken: "!", idle: "=" }
+const SIGNS = { error: "✕", broken: "!" }
 
 export default function (component) {
   const { data, parentElement, setStateValue } = component
