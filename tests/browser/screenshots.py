@@ -11,25 +11,51 @@ from pathlib import Path
 
 from app.pages import PAGES
 from jebm_core.runs import Home, RunSpec, RunStore
+from sample_data.assembly_rules import text
 from tests.app.conftest import SAMPLES, wait_until_ended
 from tests.browser.server import ROOT, browser, dashboard, settled
 
 WIDE, NARROW = 1280, 390
-ON_A_PHONE = ("overview", "unseen")
+ON_A_PHONE = ("overview", "generator", "unseen")
+NAME = "Drive assemblies"
+# States of the generator page: what is added to the sample's rules, or stands in their place.
+ADDED = {
+    "generator": "",
+    "generator_conflict": '\n# Too strict\nsensor != resolver\nif housing = polymer then seal = "PTFE lip"\n',
+}
+INSTEAD = {
+    "generator_error": 'sensor != Hall\nif gearbox = worm then bearing = "taperd roller"\n',
+    "generator_nothing": 'sensor = Hall\nbearing != "tapered roller"\nsensor = resolver\n',
+}
+
+
+def places_of(home: Path, run: str, pages: list[str]) -> dict[str, str]:
+    """The address of each picture, without language and depth; the generator page has one a state."""
+    found = {name: f"{'' if name == 'overview' else name}?run={run}" for name in pages}
+    if found.pop("generator", None) is None:
+        return found
+    store = RunStore(Home(home))
+    data = store.run(run).spec.dataset
+    rules = {name: text("en") + more for name, more in ADDED.items()} | INSTEAD
+    for name, content in rules.items():
+        kept = NAME if name in ADDED else name.removeprefix("generator_").capitalize()
+        found[name] = f"generator?dataset={data}&generator={store.generators.save(kept, content).id}"
+    return found | {"generator_start": f"generator?dataset={data}", "generator_empty": "generator?"}
 
 
 def take(folder: Path, home: Path, run: str, chromium: str, pages: list[str], depth: str) -> None:
     """Save the pictures of these pages, ``<page>_<language>[_390].png``."""
     folder.mkdir(parents=True, exist_ok=True)
+    places = places_of(home, run, pages)
     with dashboard(home) as address, browser(chromium) as found:
         for lang in ("en", "ja"):
             for width in (WIDE, NARROW):
-                page = found.new_page(viewport={"width": width, "height": 900}, locale=lang)
-                for name in pages:
-                    if width == NARROW and name not in ON_A_PHONE:
+                for name, place in places.items():
+                    if width == NARROW and name.partition("_")[0] not in ON_A_PHONE:
                         continue
-                    place = "" if name == "overview" else name
-                    page.goto(f"{address}/{place}?run={run}&lang={lang}&depth={depth}")
+                    # A page of its own for each: what was written in one state is not kept for the next.
+                    page = found.new_page(viewport={"width": width, "height": 900}, locale=lang)
+                    page.goto(f"{address}/{place}&lang={lang}&depth={depth}")
                     page.wait_for_selector("h1", timeout=90_000)
                     settled(page)
                     height = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
@@ -37,8 +63,7 @@ def take(folder: Path, home: Path, run: str, chromium: str, pages: list[str], de
                     settled(page)
                     suffix = "" if width == WIDE else f"_{width}"
                     page.screenshot(path=folder / f"{name}_{lang}{suffix}.png")
-                    page.set_viewport_size({"width": width, "height": 900})
-                page.close()
+                    page.close()
 
 
 def main() -> None:
@@ -60,7 +85,8 @@ def main() -> None:
             home = Path(temporary)
             store = RunStore(Home(home), idle_seconds=1.0)
             dataset = store.add_dataset(SAMPLES / "assembly.csv", "assembly.csv")
-            run = store.submit(RunSpec(dataset.sha256, dataset.name))
+            version = store.generators.save(NAME, text("en"))
+            run = store.submit(RunSpec(dataset.sha256, dataset.name, rules=version.rules, generator=version.id))
             wait_until_ended(store, run, 900)
         take(chosen.folder, home, run, chromium, chosen.pages.split(","), chosen.depth)
     print(f"pictures are in {chosen.folder}")
