@@ -147,15 +147,15 @@ def _of_slots(schema: OutputSchema) -> list[Example]:
         Example(marked("Two options never go together"), excludes(a, [b])),
         Example(marked("Never this option"), never([c])[0]),
         Example(marked("At most so many of these"), bounded("at most", 1, [a, b, last])),
-        Example(marked("Only these pairs"), _table(first, second, [a, b])),
+        Example(marked("Only these pairs; * is any option"), _table(a, b, (first, options[first][1]))),
         Example(marked("A sum stays within bounds"), _sum(a, b)),
         Example(marked("A preference, not a must: e times as likely for each 1"), f"prefer 1: {spelled(a)}"),
     ]
 
 
-def _table(first: str, second: str, parts: Sequence[Part]) -> str:
-    row = ", ".join(written(option, option=True) for _name, option in parts)
-    return f"allowed {written(first)}, {written(second)}: ({row}), (*, {written(parts[1][1], option=True)})"
+def _table(a: Part, b: Part, other: Part) -> str:
+    first, second, third = (written(option, option=True) for _name, option in (a, b, other))
+    return f"allowed {written(a[0])}, {written(b[0])}: ({first}, {second}), ({third}, *)"
 
 
 def _sum(a: Part, b: Part) -> str:

@@ -50,7 +50,7 @@ def _bring(draft: Draft) -> None:
         )
     )
     turn = st.session_state.setdefault("rule_upload_turn", 0)
-    file = st.file_uploader(_("Rule file"), key=f"rule_upload_{turn}", label_visibility="collapsed")
+    file = st.file_uploader(_("Rule file"), key=f"rule_upload_{turn}", label_visibility="collapsed", max_upload_size=20)
     if file is None:
         return
     try:

@@ -84,22 +84,28 @@ def _open(scene: Scene, saved: GeneratorVersion | None) -> None:
             icon=":material/info:",
         )
         _write(draft, scene, None, None)
+        _versions(draft, scene, saved)
         return
     with st.spinner(_("Reading the rules …"), show_time=False):
         reading = _read(draft, scene)
     shown = _last_good(draft, scene, reading)
     draw_generator_answer(reading, scene)
     _write(draft, scene, reading, shown)
-    if shown is not None:
+    if shown is not None and shown.text.strip():
         findings(draft, shown, saved)
     save_panel(draft, scene, saved, readable=isinstance(reading, Analysis))
-    versions = store().generators.versions()
-    if versions:
-        st.subheader(_("Saved versions"), anchor=False)
-        version_list(versions, draft)
-        if scene.examples is not None:
-            compare_panel(versions, scene, saved)
+    _versions(draft, scene, saved)
     _explain()
+
+
+def _versions(draft: Draft, scene: Scene, saved: GeneratorVersion | None) -> None:
+    versions = store().generators.versions()
+    if not versions:
+        return
+    st.subheader(_("Saved versions"), anchor=False)
+    version_list(versions, draft)
+    if scene.examples is not None:
+        compare_panel(versions, scene, saved)
 
 
 def _read(draft: Draft, scene: Scene) -> Reading:
