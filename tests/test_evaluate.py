@@ -103,7 +103,7 @@ def test_likelihoods_are_those_of_listing(kind: str) -> None:
     y = torch.from_numpy(examples.outputs.values)
     context = model.context(examples.table)
     assert e.nll_learned == pytest.approx(-float(model.log_prob(context, y).value.mean()), abs=1e-4)
-    count = {tuple(c): int(n) for c, n in zip(model.seen.tolist(), model.seen_counts, strict=True)}
+    count = {tuple(c): int(n) for c, n in zip(model.seen.points.tolist(), model.seen.counts, strict=True)}
     share = [0.95 * count.get(tuple(row), 0) / 300 + 0.05 / len(points) for row in y.tolist()]
     assert e.nll_frequency == pytest.approx(-float(np.log(share).mean()), abs=1e-5)
     assert e.nll_reference > e.nll
@@ -133,7 +133,7 @@ def test_decoding_brier_and_unseen_mass_are_those_of_listing(kind: str) -> None:
     stated = p.T @ event_indicators(model.space, points).double()
     squares = (stated - event_indicators(model.space, y)).square().sum(1).mean()
     assert e.brier == pytest.approx(float(squares) / (3 if kind == "configurations" else stated.shape[1]), abs=1e-5)
-    known = {tuple(c) for c in model.seen.tolist()}
+    known = {tuple(c) for c in model.seen.points.tolist()}
     seen = torch.tensor([tuple(c) in known for c in points.tolist()])
     assert e.unseen.model.value == pytest.approx(1 - float(p[seen].sum(0).mean()), abs=1e-5)
     assert e.unseen.observed.value == pytest.approx(1 - float(seen[place].double().mean()))

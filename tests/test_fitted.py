@@ -226,7 +226,7 @@ def test_a_loaded_model_has_the_same_numbers(kind: str, reference: str, tmp_path
     first, second = (m.log_prob(m.context(table), y) for m in (model, again))
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
     assert torch.equal(again.marginals(context, generator=seeded(1)), model.marginals(context, generator=seeded(1)))
-    assert torch.equal(again.nearest_seen(y)[1], model.seen.nearest(y)[1])
+    assert torch.equal(again.seen.nearest(y)[1], model.seen.nearest(y)[1])
     assert (again.independent is None) == (model.independent is None)
     if model.independent is not None:
         both = [m.marginals(context, independent=True, generator=seeded(1)) for m in (model, again)]

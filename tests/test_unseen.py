@@ -11,6 +11,7 @@ from jebm_core.evaluation import outcome_probability, rank_unseen, score_candida
 from jebm_core.evaluation.unseen import frequency_log_prob, good_turing, seen_mass
 from jebm_core.fitted import FittedModel
 from jebm_core.model import Context
+from jebm_core.seen import Seen
 from jebm_core.spaces.neighbours import one_change_away
 from tests.test_evaluate import examples_of, fitted, listed
 
@@ -26,17 +27,16 @@ def contexts(kind: str, rows: int = 12) -> tuple[FittedModel, Context, torch.Ten
 
 
 def seen_flags(model: FittedModel, points: torch.Tensor) -> torch.Tensor:
-    known = {tuple(c) for c in model.seen.tolist()}
+    known = {tuple(c) for c in model.seen.points.tolist()}
     return torch.tensor([tuple(c) in known for c in points.tolist()])
 
 
 def without_some(model: FittedModel) -> FittedModel:
     """The same model, told that it never saw combinations whose first two entries are alike (rankings: in order)."""
-    first, second = model.seen[:, 0], model.seen[:, 1]
+    first, second = model.seen.points[:, 0], model.seen.points[:, 1]
     keep = first > second if model.record.schema.kind == "rankings" else first != second
-    return FittedModel(
-        model.model, model.record, seen=model.seen[keep], seen_counts=model.seen_counts[keep], independent=None
-    )
+    seen = Seen(model.space, model.seen.points[keep], model.seen.counts[keep])
+    return FittedModel(model.model, model.record, seen=seen, independent=None)
 
 
 def test_good_turing_by_hand() -> None:
@@ -97,7 +97,7 @@ def test_ranking_is_that_of_listing(kind: str) -> None:
         assert entry.changes
         y = model.space.encode(entry.labels)
         assert tuple(y.tolist()) == entry.y
-        assert model.nearest_seen(y.unsqueeze(0))[0].item() == entry.distance
+        assert model.seen.nearest(y.unsqueeze(0))[0].item() == entry.distance
         assert entry.odds_random == pytest.approx(entry.probability * len(points), rel=1e-4)
         assert entry.low is not None
         assert entry.high is not None
@@ -176,7 +176,7 @@ def test_outcome_probability_of_rows() -> None:
 
 def test_own_list_keeps_its_order_and_marks_the_seen() -> None:
     model, context, points, mean = contexts("subsets")
-    chosen = torch.cat([model.seen[:1], points[~seen_flags(model, points)][:2]])
+    chosen = torch.cat([model.seen.points[:1], points[~seen_flags(model, points)][:2]])
     table = score_candidates(model, context, chosen)
     assert [e.seen for e in table.entries] == [True, False, False]
     assert [e.y for e in table.entries] == [tuple(y) for y in chosen.tolist()]
@@ -186,7 +186,7 @@ def test_own_list_keeps_its_order_and_marks_the_seen() -> None:
 
 def test_nothing_left_to_rank_is_an_empty_table() -> None:
     model, context, _, _ = contexts("subsets")
-    assert rank_unseen(model, context, 5, candidates=model.seen).entries == ()
+    assert rank_unseen(model, context, 5, candidates=model.seen.points).entries == ()
 
 
 def test_refusals() -> None:

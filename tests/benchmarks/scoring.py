@@ -89,15 +89,15 @@ def _speed(model: "FittedModel", settings: dict[str, Any]) -> Result:
 
     def score() -> None:
         model.log_prob(context, y)
-        model.seen_before(y)
-        model.nearest_seen(y)
+        model.seen.contains(y)
+        model.seen.nearest(y)
 
     cases = {
         "forward": forward,
         "log_prob": lambda: model.log_prob(context, y),
         "score": score,
-        "nearest_seen": lambda: model.nearest_seen(y),
-        "seen_before": lambda: model.seen_before(y),
+        "nearest_seen": lambda: model.seen.nearest(y),
+        "seen_before": lambda: model.seen.contains(y),
     }
     taken = {name: times.summary() for name, times in in_turns(cases, settings["rounds"]).items()}
     return {"rows": settings["rows"], "base": model.record.architecture.base, "seen": len(model.seen), **taken}
@@ -122,7 +122,7 @@ def _score(model: "FittedModel", x: "np.ndarray", values: "np.ndarray") -> "list
     import torch
 
     context, y = model.context_of(x), torch.from_numpy(values)
-    return [*model.log_prob(context, y), model.seen_before(y), *model.nearest_seen(y)]
+    return [*model.log_prob(context, y), model.seen.contains(y), *model.seen.nearest(y)]
 
 
 def findings(results: Results) -> list[Finding]:
