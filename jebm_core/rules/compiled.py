@@ -11,7 +11,7 @@ from torch import Tensor
 
 from jebm_core.errors import RuleError
 from jebm_core.rules.bound import Bound, Every, Negation, Some, Takes, variables_of
-from jebm_core.rules.budget import Budget
+from jebm_core.rules.budget import Budget, TooLarge
 from jebm_core.rules.compiler import Compiler, RuleTooLarge, order_for
 from jebm_core.rules.diagram import Diagram, without
 from jebm_core.rules.dnnf import Dnnf
@@ -90,16 +90,19 @@ def compile_rules(
             failures.append(error)
     found = _relaxed(problem, None, budget, started) if leave_out is None else None
     if found is None:
-        failure = max(failures, key=lambda error: len(error.rules))
+        failure = max(reversed(failures), key=lambda error: len(error.rules))
         raise _too_large(problem, failure) from failure
     return found
 
 
 def _as_diagrams(problem: Problem, budget: Budget, started: float) -> CompiledRules:
     always = [demand for demand in problem.demands if demand.condition is None]
-    whole = _conjunction(problem.sizes, [(d.formula, d.rule) for d in always], (), problem, budget)
-    diagram = _projected(whole, problem, budget)
-    weighted = None if problem.is_plain else _weighted(problem, budget)
+    try:
+        whole = _conjunction(problem.sizes, [(d.formula, d.rule) for d in always], (), problem, budget)
+        diagram = _projected(whole, problem, budget)
+        weighted = None if problem.is_plain else _weighted(problem, budget)
+    except TooLarge as error:  # while hidden variables were projected away, which no rule is to blame for
+        raise RuleTooLarge(frozenset(), error.reason) from error
     _require_some(diagram, problem, budget)
     return CompiledRules(problem, diagram, whole.count(), weighted, time.monotonic() - started)
 

@@ -16,8 +16,8 @@ from jebm_core.rules.dnnf import BrokenCircuit, Dnnf
 from jebm_core.rules.nnf import read_nnf
 
 _MEMORY = 8 * 2**30
-_MOST_BYTES = 200_000_000
-"""Of a circuit's text: about five million edges."""
+_MOST_BYTES = 20_000_000
+"""Of a circuit's text: half a million edges or more, which take seconds to read."""
 # d4 prints statistics whether one wants them or not, so nothing is read from its output.
 _CHILD = f"""
 import sys

@@ -129,8 +129,8 @@ class Dnnf:
         return found
 
     def possible_options(self) -> dict[int, npt.NDArray[np.bool_]]:
-        """For each variable, which of its options occur in anything of the set. Everything below a node is possible: what
-        is not has been left out."""
+        """For each variable, which of its options occur in anything of the set."""
+        # Every edge is part of something: what is impossible was left out.
         occurs = np.zeros(2 * self.variables, dtype=bool)
         if self.root:
             occurs[self.literal] = True
