@@ -31,7 +31,7 @@ from jebm_core.proposals import (
 from jebm_core.recipes import MAX_LISTED_ONCE, build_model, describe_space, independent_architecture
 from jebm_core.record import ModelRecord
 from jebm_core.rules.compiled import compile_rules
-from jebm_core.rules.conditions import condition_flags
+from jebm_core.rules.contexts import flags_of_rows
 from jebm_core.rules.notation.parser import parse_rules
 from jebm_core.rules.problem import bind
 from jebm_core.seen import Seen
@@ -106,8 +106,7 @@ class FittedModel:
     def _flags(self, table: Table) -> np.ndarray | None:
         if not isinstance(self.space, Ruled):
             return None
-        problem = self.space.rules.problem
-        return condition_flags(problem.conditions, table.frame, source=problem.rules.source)
+        return flags_of_rows(self.space.rules, table)
 
     @torch.no_grad()
     def natural_parameters(self, context: Context) -> Float[Tensor, "row statistic"]:

@@ -6,7 +6,7 @@ import torch
 
 from jebm_core.errors import RuleError
 from jebm_core.rules.compiled import CompiledRules
-from jebm_core.rules.conditions import condition_flags
+from jebm_core.rules.contexts import flags_of_rows
 from jebm_core.rules.explain import codes_of, violations
 from jebm_core.rules.notation.expressible import shortened
 from jebm_core.rules.notation.printer import describe
@@ -15,9 +15,8 @@ from jebm_core.tables.records import listed
 
 
 def flags_of_table(rules: CompiledRules, examples: Examples) -> npt.NDArray[np.bool_]:
-    """Whether each condition of the rules holds, [kept row, condition]."""
-    frame = examples.table.part(examples.keep).frame
-    return condition_flags(rules.problem.conditions, frame, source=rules.problem.rules.source)
+    """Whether each condition of the rules holds, [kept row, condition]. Raises as `flags_of_rows`."""
+    return flags_of_rows(rules, examples.table.part(examples.keep))
 
 
 def broken_rules(rules: CompiledRules, examples: Examples) -> npt.NDArray[np.bool_]:
