@@ -294,7 +294,8 @@ def any_of_each(clauses: Sequence[dict[int, frozenset[int]]], order: Sequence[in
     States are the sets of clauses that hold already; those whose last variable is past are forgotten. At most 62
     clauses at a time.
     """
-    variables = [variable for variable in order if any(variable in clause for clause in clauses)]
+    used = {variable for clause in clauses for variable in clause}
+    variables = [variable for variable in order if variable in used]
     place = {variable: layer for layer, variable in enumerate(variables)}
     last = [max(place[variable] for variable in clause) for clause in clauses]
     states, tables = np.array([0], dtype=np.int64), []

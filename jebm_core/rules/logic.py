@@ -18,6 +18,8 @@ MANY = 500
 """Boolean variables from which a diagram is only tried as long as it stays narrow, where d4 could take over."""
 NARROW = 4096
 """Nodes of a layer up to which it does."""
+_SECONDS = 30.0
+"""What d4 may take: what it suits takes it a few."""
 _HIDDEN_SECONDS = 10.0
 
 
@@ -43,7 +45,7 @@ def compile_logic(problem: Problem, budget: Budget) -> Dnnf:
     cnf = plain_logic(problem) if is_installed() else None
     if cnf is None:
         raise NotLogicError(frozenset(), Phrase("no plain logic, or the extra d4 is not installed"))
-    fresh = budget.smaller(width=budget.width, seconds=budget.seconds)
+    fresh = budget.smaller(width=budget.width, seconds=_SECONDS)
     try:
         if problem.outputs < len(problem.sizes) and not _outputs_decide(cnf, problem, budget):
             raise NotLogicError(frozenset(), Phrase("hidden variables that have a choice"))

@@ -167,7 +167,7 @@ def findings(results: Results) -> list[Finding]:
         right = "the exact count" if row["right"] else "a wrong count"
         value = row["seconds"] if row["right"] else math.nan
         detail = f"{right}, {row['nodes']:,} nodes"
-        what = f"read and compile {row['name'].split('__')[-1]}"
+        what = f"read and compile {row['name'].split('__', 1)[-1]}"
         rows.append(Finding(what, value, "s", TARGETS["models"], detail, ("published feature models",)))
     name = f"generated feature model, {FEATURES:,} features"
     if name in results:
