@@ -327,3 +327,27 @@ def test_the_oracle_evaluates_conditions():
     assert answers == [True, False, True, False]
     assert applies(None, {})
     assert RuleSet().kind is None
+
+
+def test_slots_come_back_as_slots_with_the_same_combinations():
+    text = """
+        slot Motor: servo, "0.75 kW", stepper
+        slot Housing: steel, zinc
+        attribute cost: Motor = servo 120, Motor = stepper 35.5, Housing = steel 80
+        if Motor = servo then Housing = steel
+        total cost at most 190
+        not (Motor = stepper and Housing = zinc)
+        """
+    rules = parse_rules(text, "r.rules")
+    again = read_uvl(write_uvl(rules), "r.uvl")
+    assert again.kind == "configurations"
+    assert [v.name.text for v in again.variables] == ["Motor", "Housing"]
+    assert {tuple(sorted(c.items())) for c in models(again)} == {tuple(sorted(c.items())) for c in models(rules)}
+    assert len(models(again)) == 3
+
+
+def test_a_feature_beside_slots_keeps_them_items():
+    uvl = write_uvl(parse_rules("slot M: a, b", "r"))
+    assert read_uvl(uvl, "r.uvl").kind == "configurations"
+    more = uvl.replace("mandatory", "optional\n\t\t\textra\n\t\tmandatory", 1)
+    assert read_uvl(more, "r.uvl").kind == "subsets"

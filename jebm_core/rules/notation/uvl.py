@@ -11,6 +11,7 @@ from jebm_core.rules.language import Attribute, Chosen, Count, Implies, Name, Ru
 from jebm_core.rules.notation.builder import short
 from jebm_core.rules.notation.names import NUMERAL, nearest
 from jebm_core.rules.notation.uvl_constraints import read_constraint, unsupported
+from jebm_core.rules.notation.uvl_slots import with_slots
 from jebm_core.rules.notation.uvl_text import Line, entries, logical_lines
 from jebm_core.rules.notation.uvl_writing import write_uvl
 
@@ -43,7 +44,8 @@ class _Level:
 
 
 def read_uvl(text: str, source: str) -> RuleSet:
-    """Read a UVL file. Every feature becomes an item, the numeric attributes of features become attributes.
+    """Read a UVL file. Every feature becomes an item – or, where features are named ``Slot=option``, slots with their
+    options –, the numeric attributes of features become attributes.
 
     The root is always chosen; a feature requires the one above it; groups and constraints become rules. Attributes
     that are no numbers are left out, since they never forbid anything. What UVL can say beyond chosen features and
@@ -63,13 +65,14 @@ def read_uvl(text: str, source: str) -> RuleSet:
     for line in sections["constraints"]:
         formula = read_constraint(line.text, line.number, line.column, features, attributes, source)
         rules.append(Rule(formula, line=line.number))
-    return RuleSet(
+    found = RuleSet(
         "subsets",
         tuple(map(Variable, features.values())),
         tuple(Attribute(Name(name), tuple(values)) for name, values in attributes.items()),
         rules=tuple(rules),
         source=source,
     )
+    return with_slots(found)
 
 
 def _sections(lines: list[Line], source: str) -> dict[str, list[Line]]:
