@@ -9,6 +9,7 @@ Source: Walker, *An efficient method for generating discrete random variables wi
 1977; Vose, IEEE TSE 1991.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -26,13 +27,13 @@ _CHUNK = 2**15  # draws at a time: what a processor's cache holds
 @final
 @dataclass(frozen=True)
 class _Block:
-    """Layers taken together. Tables have 2^bits cells a node; an outcome's options are a row of ``options``."""
+    """Layers taken together. Tables have 2^bits cells a node; an outcome's options are a column of ``options``."""
 
     bits: int
     threshold: Int32[Tensor, " cell"]
     alias: Int32[Tensor, " cell"]
     onward: Int32[Tensor, " cell"]
-    options: Integer[Tensor, "outcome layer"]
+    options: Integer[Tensor, "layer outcome"]
 
 
 @final
@@ -46,25 +47,40 @@ class PathSampler:
         self._root, self.device = circuit.diagram.root, theta.device
         self._blocks: list[_Block] = []
         shares, layers = circuit.option_shares(theta), circuit.layers(theta.device)
+        self._layers = len(layers)
+        widest = max((len(layer.by_option) for layer in layers), default=0)
         start = 0
         while start < len(layers):
             stop, outcomes = start, 1
             while stop < len(layers) and (stop == start or outcomes * len(layers[stop].by_option) <= _OUTCOMES):
                 outcomes *= len(layers[stop].by_option)
                 stop += 1
-            self._blocks.append(_block([(layers[i].children, shares[i]) for i in range(start, stop)]))
+            self._blocks.append(_block([(layers[i].children, shares[i]) for i in range(start, stop)], widest))
             start = stop
 
-    def sample(self, num_samples: int, *, generator: torch.Generator | None = None) -> Integer[Tensor, "sample layer"]:
-        """The option in each layer of each draw."""
-        sizes = [min(_CHUNK, num_samples - first) for first in range(0, num_samples, _CHUNK)] or [0]
-        return torch.cat([self._some(size, generator) for size in sizes])
+    def sample(
+        self, num_samples: int, *, order: Sequence[int] | None = None, generator: torch.Generator | None = None
+    ) -> Integer[Tensor, "sample layer"]:
+        """The option in each layer of each draw.
 
-    def _some(self, count: int, generator: torch.Generator | None) -> Tensor:
+        Args:
+            order: the layers as columns, in this order. A column is stored in one piece, so that no order costs more.
+        """
+        rows: list[int] = list(range(self._layers)) if order is None else [0] * self._layers
+        for row, layer in enumerate(order or ()):
+            rows[layer] = row
+        kind = self._blocks[0].options.dtype if self._blocks else torch.uint8
+        found = torch.empty((self._layers, num_samples), dtype=kind, device=self.device)
+        for first in range(0, num_samples, _CHUNK):
+            self._fill(found[:, first : first + _CHUNK], rows, generator)
+        return found.T
+
+    def _fill(self, found: Tensor, rows: Sequence[int], generator: torch.Generator | None) -> None:
+        count = found.shape[1]
         node = torch.full((count,), self._root, dtype=torch.int32, device=self.device)
         words = torch.empty(((len(self._blocks) + 1) // 2, count), dtype=torch.int64, device=self.device)
         halves = words.random_(generator=generator).view(torch.int32).view(len(words), count, 2)
-        found = []
+        layer = 0
         for place, block in enumerate(self._blocks):
             random = halves[place // 2, :, place % 2] & 0x7FFFFFFF
             bucket = random & ((1 << block.bits) - 1)
@@ -73,17 +89,18 @@ class PathSampler:
             stays = (random >> block.bits) < block.threshold.index_select(0, at)
             outcome = torch.where(stays, bucket, block.alias.index_select(0, at))
             node = block.onward.index_select(0, first + outcome)
-            found.append(block.options.index_select(0, outcome))
-        return torch.cat(found, 1)
+            for options in block.options:
+                torch.index_select(options, 0, outcome, out=found[rows[layer]])
+                layer += 1
 
 
-def _block(layers: list[tuple[Tensor, Tensor]]) -> _Block:
+def _block(layers: list[tuple[Tensor, Tensor]], widest: int) -> _Block:
     """Alias tables over the joint outcomes of some layers, given by children and shares [node, option], for every node
-    of the first."""
+    of the first; ``widest`` is the most options of any layer of the diagram."""
     nodes, device = len(layers[0][0]), layers[0][0].device
     node = torch.arange(nodes, device=device).unsqueeze(1)
     share = torch.ones((nodes, 1), dtype=torch.float64, device=device)
-    small = max(children.shape[1] for children, _ in layers) <= 256
+    small = widest <= 256
     kind = torch.uint8 if small else torch.int32
     options = torch.zeros((1, 0), dtype=kind, device=device)
     for children, probability in layers:
@@ -98,7 +115,7 @@ def _block(layers: list[tuple[Tensor, Tensor]]) -> _Block:
     options = torch.nn.functional.pad(options, (0, 0, 0, spare))
     threshold, alias = _alias_tables(share)
     threshold = (threshold * 2 ** (_RANDOM_BITS - bits)).round().int()
-    return _Block(bits, threshold.flatten(), alias.int().flatten(), node.int().flatten(), options)
+    return _Block(bits, threshold.flatten(), alias.int().flatten(), node.int().flatten(), options.T.contiguous())
 
 
 def _alias_tables(

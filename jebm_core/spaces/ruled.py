@@ -139,8 +139,8 @@ class Ruled(OutputSpace):
             drawn = self.circuit.sample(flat[:1], total, generator=generator)
             return self._outputs(drawn).reshape(num_samples, *batch, self.num_items)
         if _is_one(theta) and isinstance(self.circuit, Circuit) and total >= _MANY_DRAWS:
-            drawn = self._paths(self.circuit, flat[0]).sample(total, generator=generator)
-            return self._outputs(drawn).reshape(num_samples, *batch, self.num_items)
+            drawn = self._paths(self.circuit, flat[0]).sample(total, order=self._inverse, generator=generator)
+            return outputs_of(self.unruled, drawn).reshape(num_samples, *batch, self.num_items)
         drawn = self.circuit.sample(flat, num_samples, generator=generator)
         return self._outputs(drawn).reshape(num_samples, *batch, self.num_items)
 
