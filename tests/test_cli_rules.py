@@ -503,11 +503,18 @@ WRONG_FOR_A_TABLE: dict[str, tuple[str, str, str]] = {
         "at least 3; 2行目：size at most 1）。どれか1つを変更するか、削除してください。",
     ),
     "no row is valid": (
-        "where load > -100: at least 4 of a, b, c, d\nwhere load > -100: not a\n",
-        "r.rules: none of the 60 rows of t.csv obeys the rules; most often broken, in 56 rows, is where load > "
-        "-100: at least 4 of a, b, c, d. Correct the rule, or the columns that are read.",
+        "where load > -100: a and not b\n",
+        "r.rules: none of the 60 rows of t.csv obeys the rules; most often broken, in 60 rows, is where load > "
+        "-100: a and not b. Correct the rule, or the columns that are read.",
         "r.rules：t.csvの60行の中に、ルールを満たす行がありません。違反が最も多いルールは where load > -100: "
-        "at least 4 of a, b, c, d で、56行です。ルールか、読み込む列を修正してください。",
+        "a and not b で、60行です。ルールか、読み込む列を修正してください。",
+    ),
+    "conditions leave nothing": (
+        "where load > -100: at least 4 of a, b, c, d\nwhere load > -100: not a\n",
+        "r.rules: in 60 rows of t.csv (rows 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, … (50 more)) the rules whose conditions "
+        "hold there leave no combination; they are in lines 1, 2. Change one of them, or its condition.",
+        "r.rules：t.csvの60行（2, 3, 4, 5, 6, 7, 8, 9, 10, 11, …ほか50件行目）では、条件が成り立つルール（1, 2行目）"
+        "を満たす組合せが一つもありません。いずれかのルールか、その条件を変更してください。",
     ),
     "another kind": (
         "ranking a, b, c\na above b\n",

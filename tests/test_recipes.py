@@ -11,6 +11,7 @@ from jebm_core.model import Context
 from jebm_core.proposals import AnchoredProposal, ListingProposal, Proposal
 from jebm_core.recipes import (
     MAX_ANCHORS,
+    PAIR_VARIANCE,
     Architecture,
     anchors_of,
     build_model,
@@ -107,7 +108,7 @@ def test_the_published_method_is_built_as_published():
     assert (shape.base, shape.reference, shape.affinity) == ("zero", "uniform", "pairwise-constant")
     proposals = choose_proposals(space, build_model(space, shape, rows.y), rows, settings)
     assert [p.name for p in proposals] == ["reference"]
-    assert choose_plan(rows, settings).samples == 1000
+    assert choose_plan(space, rows, settings).samples == 1000
 
 
 def ladder(space: OutputSpace, settings: FitSettings) -> list[Proposal]:
@@ -163,11 +164,26 @@ def test_anchors_are_the_most_frequent_combinations():
 
 def test_plans_follow_the_settings():
     rows = rows_of(subsets(3))
-    plan = choose_plan(rows, FitSettings(epochs=7, samples=5, time_budget=30.0))
+    plan = choose_plan(subsets(3), rows, FitSettings(epochs=7, samples=5, time_budget=30.0))
     assert (plan.epochs, plan.samples, plan.seconds) == (7, 5, 30)
     for count, (least, most) in itertools.product([24, 1500, 30_000], [(5, 300)]):
         long = Rows(Context(torch.zeros(count, 1), torch.zeros(count, 0)), torch.zeros(count, 3, dtype=torch.int64))
-        assert least <= choose_plan(long, FitSettings()).epochs <= most
+        assert least <= choose_plan(subsets(3), long, FitSettings()).epochs <= most
+
+
+def test_without_features_every_step_takes_all_rows_of_a_space_that_can_be_listed():
+    rows = Rows(Context(torch.zeros(300, 0), torch.zeros(300, 0)), rows_of(subsets(3)).y[:1].expand(300, -1))
+    plan = choose_plan(subsets(3), rows, FitSettings())
+    assert plan.batch_size == 300
+    assert plan.penalty == pytest.approx(1 / PAIR_VARIANCE)  # one distinct combination
+    assert choose_plan(subsets(60), rows, FitSettings()).penalty == 0
+    assert choose_plan(subsets(3), rows, FitSettings(proposal="tilt")).penalty == 0
+    assert choose_architecture(subsets(12), rows_without(300, 12), FitSettings()).affinity == "pairwise"
+
+
+def rows_without(count: int, items: int) -> Rows:
+    """Rows without features."""
+    return Rows(Context(torch.zeros(count, 0), torch.zeros(count, 0)), torch.zeros(count, items, dtype=torch.int64))
 
 
 @every_space
