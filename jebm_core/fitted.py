@@ -303,6 +303,13 @@ def load(folder: Path | str, *, device: torch.device | str = "cpu") -> FittedMod
     if record.rules is not None:
         problem = bind(parse_rules(record.rules, "model.json"), schema, features=record.features)
         rules = compile_rules(problem, leave_out=record.checked)
+        found = () if rules.checked is None else rules.checked.places
+        if found != record.checked:  # another reference than the one that the numbers were learned on
+            raise ModelFolderError(
+                "{folder}: expected that the rules are summed as when the model was fitted, which this machine did not "
+                "manage in time; try again, or fit again.",
+                folder=folder,
+            )
     space = describe_space(schema.kind, schema.names, schema.options, rules)
     independent, classifier, generator = None, None, None
     try:

@@ -16,8 +16,7 @@ from jebm_core.fitted import FittedModel
 from jebm_core.model import Context
 from jebm_core.recipes import describe_space
 from jebm_core.rules.compiled import CompiledRules, compile_rules
-from jebm_core.rules.data import checked_note, flags_of_table, keep_valid
-from jebm_core.rules.explain import codes_of
+from jebm_core.rules.data import checked_note, flags_of_table, keep_valid, obeyed
 from jebm_core.rules.language import RuleSet
 from jebm_core.rules.problem import bind
 from jebm_core.settings import FitSettings
@@ -141,7 +140,7 @@ def _candidate_points(
     read = read_examples(table, dataclasses.replace(examples.roles, features=()), like=schema)
     notes = tuple(note for note in read.notes if note.template.startswith("{count} rows with"))
     if compiled is not None:
-        valid = compiled.diagram.contains(codes_of(compiled.problem, read.outputs.values))
+        valid = obeyed(compiled, read.outputs.values)
         if not valid.any():
             raise RuleError(
                 "{source}: none of the {count} candidates of {file} obeys the rules; correct one or the other.",

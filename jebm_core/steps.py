@@ -164,7 +164,7 @@ class CapturedStep:
         *,
         samples: int,
         clip: float,
-        penalty: float,
+        penalty: float = 0.0,
         generator: torch.Generator,
     ) -> None:
         self._step = lambda rows: training_step(

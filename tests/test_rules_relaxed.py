@@ -1,6 +1,7 @@
 """Rules that are checked on draws instead of summed: membership exact, counts with intervals, no draw invalid,
 and the learned log-partition against the listing of what is valid."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from jebm_core import FitSettings, fit, guess_roles, load, read_examples, read_table
+from jebm_core.errors import ModelFolderError
 from jebm_core.evaluation.partition import audit_partition
 from jebm_core.evaluation.rules import rule_marginals, rule_samples, summarise_rules
 from jebm_core.interactions import FORBIDDEN
@@ -21,6 +23,7 @@ from jebm_core.refinement import refine_log_partition
 from jebm_core.rules.budget import Budget
 from jebm_core.rules.checking import holds
 from jebm_core.rules.compiled import CompiledRules, compile_rules
+from jebm_core.rules.data import obeyed
 from jebm_core.rules.explain import codes_of
 from jebm_core.rules.language import RuleSet
 from jebm_core.rules.notation.parser import parse_rules
@@ -111,6 +114,15 @@ def test_draws_and_shares_obey_rules_that_are_checked():
         assert share == pytest.approx(expected[name], abs=0.018)
 
 
+def test_rows_and_candidates_are_held_against_checked_rules_too():
+    rules = parse_rules(SMALL)
+    exact, relaxed = compile_rules(bind(rules)), left_out(rules, [0, 2, 3])
+    values = ruled(exact).whole.listing().numpy()
+    assert relaxed.diagram.contains(values).sum() != exact.diagram.contains(values).sum()
+    assert np.array_equal(obeyed(relaxed, values), obeyed(exact, values))
+    assert np.array_equal(obeyed(exact, values), exact.diagram.contains(values))
+
+
 def test_what_is_too_entangled_is_found_and_left_out():
     rules = parse_rules(TANGLED)
     exact = compile_rules(bind(rules))
@@ -182,3 +194,8 @@ def test_a_fit_under_tangled_rules_says_so_and_draws_nothing_invalid(tmp_path: P
     again = load(tmp_path)
     assert again.record.checked == tuple(places)
     assert torch.equal(again.log_partition(context), model.log_partition(context))
+    # With other rules checked the reference would be another one: that is refused, not loaded.
+    record = json.loads((tmp_path / "model.json").read_text(encoding="utf-8"))
+    (tmp_path / "model.json").write_text(json.dumps({**record, "checked": [0, 1]}), encoding="utf-8")
+    with pytest.raises(ModelFolderError, match="summed as when the model was fitted"):
+        load(tmp_path)

@@ -12,6 +12,7 @@ from jebm_core.draws import draw_weighted
 from jebm_core.evaluation.rules import summarise_rules
 from jebm_core.fitted import DRAWS, FittedModel
 from jebm_core.fitting import fit
+from jebm_core.recipes import describe_space
 from jebm_core.rules.compiled import compile_rules
 from jebm_core.rules.data import broken_rules
 from jebm_core.rules.language import RuleSet
@@ -81,11 +82,8 @@ def try_generator(
     """
     require_fit_size(examples)
     schema = examples.outputs.schema
-    sizes = [len(options) for options in schema.options] or [2] * len(schema.names)
-    everything = count = int(np.prod(np.array(sizes, dtype=object)))
+    everything = count = describe_space(schema.kind, schema.names, schema.options).cardinality()
     coverage, exact = 1.0, True
-    if schema.kind == "rankings":
-        everything = count = int(np.prod(np.arange(1, len(schema.names) + 1, dtype=object)))
     if rules is not None:
         compiled = compile_rules(bind(rules, schema, features=examples.roles.features))
         summary = summarise_rules(compiled)

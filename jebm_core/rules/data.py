@@ -27,7 +27,7 @@ def broken_rules(rules: CompiledRules, examples: Examples) -> npt.NDArray[np.boo
     """
     problem = rules.problem
     broken = violations(problem, examples.outputs.values, flags_of_table(rules, examples))
-    together = ~_obeyed(rules, examples)
+    together = ~obeyed(rules, examples.outputs.values)
     broken[:, -1] |= together & ~broken.any(1)
     return broken
 
@@ -48,8 +48,9 @@ def checked_note(rules: CompiledRules) -> tuple[Note, ...]:
     return (note,)
 
 
-def _obeyed(rules: CompiledRules, examples: Examples) -> npt.NDArray[np.bool_]:
-    codes = codes_of(rules.problem, examples.outputs.values)
+def obeyed(rules: CompiledRules, values: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Whether outputs, [row, item] as tables hold them, obey the rules of all contexts, checked ones included."""
+    codes = codes_of(rules.problem, values)
     return rules.diagram.contains(codes) & rules.allows(torch.from_numpy(codes)).numpy()
 
 
@@ -59,7 +60,7 @@ def keep_valid(rules: CompiledRules, examples: Examples) -> tuple[Examples, tupl
     Raises:
         RuleError: no row does; names the rule that most rows break.
     """
-    if not rules.problem.conditions and _obeyed(rules, examples).all():
+    if not rules.problem.conditions and obeyed(rules, examples.outputs.values).all():
         return examples, ()  # which rule a row breaks is the costly question
     broken = broken_rules(rules, examples)
     bad: npt.NDArray[np.bool_] = np.logical_or.reduce(broken, axis=1)
