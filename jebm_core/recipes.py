@@ -322,7 +322,8 @@ def choose_plan(space: OutputSpace, train: Rows, settings: FitSettings) -> Plan:
         # Exact gradients: large steps, and a prior on the weights of pairs, which nothing else holds back. Rows with
         # the same combination are no independent evidence for pairs, so distinct ones are counted.
         penalty = 1 / (PAIR_VARIANCE * len(torch.unique(train.y, dim=0)))
-        return Plan(settings.epochs or 80, rows, 5, 2, 0.02, patience=10, penalty=penalty, seconds=seconds)
+        exact = {"batch_size": rows, "passes": 5, "samples": 2, "learning_rate": 0.02}
+        return Plan(settings.epochs or 80, **exact, patience=10, settling=8, penalty=penalty, seconds=seconds)
     if train.context.is_single:  # one context stands for the whole batch: large ones cost the same
         batch = max(batch, min(1024, rows // 4))
         samples = settings.samples or 32 * samples

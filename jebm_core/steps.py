@@ -56,6 +56,8 @@ class Plan:
         samples: draws a context in a step; four times as many on held-out rows.
         patience: epochs without a better held-out objective before stopping.
         decay: AdamW weight decay of the affinity; biases and δ have none.
+        settling: epochs over training and held-out rows together after early stopping, the learning rate falling to
+            zero. Only where the objective is convex and its gradient exact: nothing is left to watch there.
         penalty: λ of λ/2·‖w‖² on weights of pairs that no x changes, as a part of the objective: a Gaussian prior.
     """
 
@@ -66,6 +68,7 @@ class Plan:
     learning_rate: float = 1e-3
     decay: float = 1e-2
     patience: int = 12
+    settling: int = 0
     penalty: float = 0.0
     clip: float = 5.0
     seconds: float = math.inf

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from jebm_core.errors import Cancelled
 from jebm_core.losses import effective_share, estimated_log_partition, joint_objective, score_draws, total_mass
-from jebm_core.model import JointModel
+from jebm_core.model import Context, JointModel
 from jebm_core.proposals import Proposal
 from jebm_core.steps import CapturedStep, Plan, Rows, StepInfo, make_optimizer, settle_constant, training_step
 
@@ -256,5 +256,20 @@ class Trainer:
                 raise Cancelled("Training was cancelled.")
         if self.state.best_model:
             self.model.load_state_dict(self.state.best_model)
+            if reason in (StopReason.CONVERGED, StopReason.EXHAUSTED):
+                self.settle()
         self.model.eval()
         return reason
+
+    def settle(self) -> None:
+        """The last epochs of the plan, on every row there is: held-out rows have said when to stop."""
+        context, held_out = self.train.context, self.valid.context
+        everything = Context(torch.cat([context.x, held_out.x]), torch.cat([context.reference, held_out.reference]))
+        rows = Rows(everything, torch.cat([self.train.y, self.valid.y]))
+        self.model.train()
+        paces = [group["lr"] for group in self.optimizer.param_groups]
+        for epoch in range(self.plan.settling):
+            for group, pace in zip(self.optimizer.param_groups, paces, strict=True):
+                group["lr"] = pace * (1 - epoch / self.plan.settling)
+            for _ in range(self.plan.passes):
+                self.step(rows)

@@ -104,3 +104,24 @@ def test_whole_combinations_can_be_kept_for_validation():
     assert {tuple(row) for row in by_rows.train.y.tolist()} & {tuple(row) for row in by_rows.valid.y.tolist()}
     assert np.array_equal(np.sort(np.r_[prepared.train.y.numpy(), prepared.valid.y.numpy()], 0).sum(0),
                           examples().outputs.values.sum(0))  # fmt: skip
+
+
+def test_the_last_epochs_fit_every_row_there_is():
+    """At the optimum of an exponential family the model's marginals are those of the rows it was fitted to."""
+    data = rows(120)
+    train, valid = data.rows(slice(0, 90)), data.rows(slice(90, 120))
+    proposal = ListingProposal(SPACE)
+
+    def marginals(settling: int) -> torch.Tensor:
+        model = model_of(train)
+        plan = Plan(epochs=60, batch_size=90, passes=5, learning_rate=0.02, settling=settling)
+        trainer = Trainer(model, train, valid, [proposal], plan, seed=0, clock=lambda: 0.0)
+        trainer.run()
+        p = model(data.context.condensed())
+        points = SPACE.listing()
+        return p.log_prob_of(points).exp().T.double() @ points.double()
+
+    everything, some = data.y.double().mean(0), train.y.double().mean(0)
+    assert (everything - some).abs().max() > 0.02
+    torch.testing.assert_close(marginals(20)[0], everything, atol=2e-3, rtol=0)
+    assert (marginals(0)[0] - everything).abs().max() > 0.01
