@@ -1,103 +1,161 @@
-"""References predicted by a scikit-learn classifier, with out-of-fold predictions for the training rows.
+"""References predicted by scikit-learn classifiers, with out-of-fold predictions for the training rows.
 
-For every item a clone of the classifier predicts the distribution of its option (of its position, for rankings)
-from x; the logs of these, smoothed,
-are the natural parameters η(x) of `jebm_core.references.PredictedReference`. Rows that the model is trained on get
-predictions from clones that have
-not seen them: with in-sample predictions q would look better than it is and g would learn to distrust what holds
-for new rows.
+A classifier predicts for every item the distribution of its option (of its position, for rankings) from x; the logs of
+these, smoothed, are natural parameters η_c(x). Several classifiers are pooled in the log domain,
+
+    η(x) = w_0 η_0 + Σ_c w_c η_c(x),      w_c ≥ 0,
+
+with η_0 the shares of the training rows and the weights by maximum likelihood: no classifier has to be chosen, and one
+that is too timid or too bold is put right. This is what `jebm_core.references.PredictedReference` and
+`StackedReference` take as input.
+
+Rows that the model is trained on get predictions from clones that have not seen them: with in-sample predictions q
+would look better than it is and g would learn to distrust what holds for new rows. The same predictions choose the
+weights.
+
+Source: Wolpert, *Stacked generalization*, Neural Networks 5 (1992); logarithmic pools: Genest and Zidek, *Combining
+probability distributions*, Statistical Science 1 (1986).
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, final
-from zipfile import BadZipFile
+from zipfile import ZIP_DEFLATED, BadZipFile
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from jebm_core.errors import ModelFolderError, SpecError
 from jebm_core.spaces import OutputSpace
 
 SMOOTHING = 0.01
-"""Share of the uniform distribution mixed into each prediction, so that no combination is impossible under q."""
+"""Share of the training rows' own shares mixed into each prediction, so that no combination is impossible under q."""
+FOLDS = 5
+TREES = 200
+MAX_POOLED_ROWS = 4000
+"""Rows that choose the weights of a pool; a handful of numbers needs no more."""
+MAX_TREE_NUMBERS = 2**24
+"""Numbers that the leaves of one forest may hold: 128 MiB."""
+MAX_LOGISTIC_COST = 3 * 10**8
+"""Rows · features · items up to which one logistic regression an item is affordable."""
 TRUSTED_TYPES = ("sklearn.tree._tree.Tree",)
 """What a stored classifier may contain beyond numbers, text and the estimators of scikit-learn, which skops admits by
 itself; anything else is refused on loading."""
 
 
-def named_classifier(name: str, *, seed: int) -> Any:
-    """The classifiers that settings can name; another can be passed to `ClassifierMarginals.fit` itself."""
+def named_classifiers(name: str, space: OutputSpace, rows: int, features: int, *, seed: int) -> list[Any]:
+    """Unfitted classifiers for a setting: ``logistic``, ``forest``, or all that are affordable, for ``stacked``.
+
+    The list is empty where none is affordable: for very many items.
+    """
+    from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     if name == "logistic":
-        from sklearn.linear_model import LogisticRegression
-
-        return LogisticRegression(C=0.1, max_iter=500)
+        return [LogisticRegression(C=0.1, max_iter=500)]
     if name == "forest":
-        from sklearn.ensemble import RandomForestClassifier
+        return [RandomForestClassifier(TREES, min_samples_leaf=3, random_state=seed)]
+    if name != "stacked":
+        raise SpecError("Expected a classifier among logistic, forest, found {found!r}.", found=name)
+    found: list[Any] = []
+    for forest, least in ((RandomForestClassifier, 1), (ExtraTreesClassifier, 3)):
+        fitting = [n for n in (least, 3, 10, 30) if n >= least and _tree_numbers(space, rows, n) <= MAX_TREE_NUMBERS]
+        if fitting:
+            found.append(forest(TREES, min_samples_leaf=fitting[0], random_state=seed, n_jobs=-1))
+    if rows * features * space.num_items <= MAX_LOGISTIC_COST:
+        found.append(make_pipeline(StandardScaler(), LogisticRegression(C=0.02, max_iter=300)))
+    return found
 
-        return RandomForestClassifier(200, min_samples_leaf=3, random_state=seed)
-    raise SpecError("Expected a classifier among logistic, forest, found {found!r}.", found=name)
+
+def _tree_numbers(space: OutputSpace, rows: int, leaf: int) -> float:
+    """About how many numbers the nodes of a forest hold: one an option, in every node."""
+    return TREES * 1.2 * rows / leaf * sum(space.options_per_item())
+
+
+def folds_of(rows: int, *, folds: int = FOLDS, seed: int = 0) -> npt.NDArray[np.int64]:
+    """The fold of each row."""
+    from sklearn.model_selection import KFold
+
+    fold = np.zeros(rows, dtype=np.int64)
+    for number, (_, test) in enumerate(KFold(folds, shuffle=True, random_state=seed).split(fold)):
+        fold[test] = number
+    return fold
 
 
 @final
-class ClassifierMarginals:
-    """One fitted classifier an item. Made by `fit`; `predict` gives η for new rows."""
+class PooledMarginals:
+    """Fitted classifiers and their weights. Made by `fit`; `predict` gives η for new rows.
 
-    def __init__(self, space: OutputSpace, classifiers: list[Any]) -> None:
-        self.space, self.classifiers = space, classifiers
+    Attributes:
+        members: each a list of one classifier an item – a number where the item never varied – or of one for all.
+        shares: of each option of each item among the training rows: what η_0 is the log of.
+        weights: w_0, then w_c of each member.
+    """
+
+    def __init__(
+        self,
+        space: OutputSpace,
+        members: list[list[Any]],
+        shares: npt.NDArray[np.float64],
+        weights: npt.NDArray[np.float64],
+    ) -> None:
+        self.space, self.members, self.shares, self.weights = space, members, shares, weights
 
     @classmethod
     def fit(
         cls,
         space: OutputSpace,
-        estimator: Any,
+        estimators: Sequence[Any],
         x: npt.NDArray[np.float32],
         y: npt.NDArray[np.int64],
         *,
-        folds: int = 5,
+        folds: int = FOLDS,
         seed: int = 0,
-    ) -> tuple["ClassifierMarginals", npt.NDArray[np.float32]]:
-        """Fit to all rows, and predict each row from clones fitted without its fold.
+    ) -> tuple["PooledMarginals", npt.NDArray[np.float32]]:
+        """Fit to all rows, and predict each row from clones fitted without its fold. One estimator alone is taken at
+        its word: it has weight one.
 
         Args:
-            estimator: an unfitted scikit-learn classifier with ``predict_proba``.
+            estimators: unfitted scikit-learn classifiers with ``predict_proba``.
 
         Returns:
             The fitted marginals and out-of-fold η [row, statistic].
         """
         from sklearn.base import clone
-        from sklearn.model_selection import KFold
 
-        sizes = space.options_per_item()
-        out_of_fold = np.zeros((len(x), space.num_statistics), dtype=np.float32)
-        for train, test in KFold(folds, shuffle=True, random_state=seed).split(x):
-            part = cls(space, [_fit_one(clone(estimator), x[train], y[train, i]) for i in range(len(sizes))])
-            out_of_fold[test] = part.predict(x[test])
-        whole = cls(space, [_fit_one(clone(estimator), x, y[:, i]) for i in range(len(sizes))])
-        return whole, out_of_fold
+        fold = folds_of(len(x), folds=folds, seed=seed)
+        apart = np.zeros((len(estimators), len(x), space.num_statistics))
+        for number in range(folds):
+            rows = fold != number
+            for m, estimator in enumerate(estimators):
+                part = _fit_member(clone(estimator), x[rows], y[rows])
+                apart[m, ~rows] = _parameters(space, part, x[~rows], _shares(space, y[rows]))
+        shares = _shares(space, y)
+        apart = np.concatenate([_parameters(space, [], x, shares)[None], apart])
+        members = [_fit_member(clone(estimator), x, y) for estimator in estimators]
+        weights = np.array([0.0, 1.0]) if len(members) == 1 else _pool(space, y, apart)
+        return cls(space, members, shares, weights), np.tensordot(weights, apart, 1).astype(np.float32)
 
     def predict(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """η(x): log-odds for subsets, log-probabilities of the options (positions) otherwise."""
-        columns = []
-        binary = self.space.num_statistics == self.space.num_items
-        for classifier, size in zip(self.classifiers, self.space.options_per_item(), strict=True):
-            probability = np.zeros((len(x), size))
-            if isinstance(classifier, int):  # the item never varied in training
-                probability[:, classifier] = 1.0
-            else:
-                probability[:, classifier.classes_] = classifier.predict_proba(x)
-            probability = (1 - SMOOTHING) * probability + SMOOTHING / size
-            log = np.log(probability)
-            columns.append(log[:, 1:] - log[:, :1] if binary else log)
-        return np.concatenate(columns, axis=1).astype(np.float32)
+        """η(x): log-odds for subsets, log-weights of the options (positions) otherwise."""
+        eta = self.weights[0] * _parameters(self.space, [], x, self.shares)
+        for weight, member in zip(self.weights[1:], self.members, strict=True):
+            if weight > 0:
+                eta += weight * _parameters(self.space, member, x, self.shares)
+        return eta.astype(np.float32)
 
     def save(self, path: Path) -> None:
         """Store with skops: a format that executes nothing on loading."""
         import skops.io
 
-        skops.io.dump(self.classifiers, path)
+        stored = {"members": self.members, "shares": self.shares, "weights": self.weights}
+        skops.io.dump(stored, path, compression=ZIP_DEFLATED, compresslevel=1)
 
     @classmethod
-    def load(cls, space: OutputSpace, path: Path) -> "ClassifierMarginals":
+    def load(cls, space: OutputSpace, path: Path) -> "PooledMarginals":
         """Load what `save` stored; a file with types outside `TRUSTED_TYPES` is refused."""
         import skops.io
 
@@ -117,9 +175,77 @@ class ClassifierMarginals:
                 file=path.name,
                 found=", ".join(sorted(unknown)),
             )
-        return cls(space, skops.io.load(path, trusted=list(TRUSTED_TYPES)))
+        stored = skops.io.load(path, trusted=list(TRUSTED_TYPES))
+        return cls(space, stored["members"], stored["shares"], stored["weights"])
 
 
-def _fit_one(estimator: Any, x: npt.NDArray[np.float32], y: npt.NDArray[np.int64]) -> Any:
-    """A fitted classifier, or the one class there is."""
-    return int(y[0]) if (y == y[0]).all() else estimator.fit(x, y)
+def _fit_member(estimator: Any, x: npt.NDArray[np.float32], y: npt.NDArray[np.int64]) -> list[Any]:
+    """One classifier for all items where the estimator can learn them together, else one an item."""
+    from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
+
+    if isinstance(estimator, RandomForestClassifier | ExtraTreesClassifier) and y.shape[1] > 1:
+        return [estimator.fit(x, y)]
+    one = [y[:, i] for i in range(y.shape[1])]
+    return [int(v[0]) if (v == v[0]).all() else _copy(estimator).fit(x, v) for v in one]
+
+
+def _copy(estimator: Any) -> Any:
+    from sklearn.base import clone
+
+    return clone(estimator)
+
+
+def _shares(space: OutputSpace, y: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """The share of each option of each item, one after the other, with one pseudo-observation spread evenly."""
+    sizes = space.options_per_item()
+    counts = [np.bincount(y[:, i], minlength=size) for i, size in enumerate(sizes)]
+    return np.concatenate([(count + 1 / size) / (len(y) + 1) for count, size in zip(counts, sizes, strict=True)])
+
+
+def _parameters(
+    space: OutputSpace, member: list[Any], x: npt.NDArray[np.float32], shares: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Natural parameters [row, statistic] of what one member predicts, smoothed by the shares; of these alone where
+    there is no member."""
+    columns = []
+    binary = space.num_statistics == space.num_items
+    together = len(member) == 1 and space.num_items > 1
+    found = member[0].predict_proba(x) if together else None
+    for item, share in enumerate(np.split(shares, np.cumsum(space.options_per_item())[:-1])):
+        probability = np.tile(share, (len(x), 1))
+        if member:
+            classifier = member[0] if together else member[item]
+            predicted = np.zeros_like(probability)
+            if isinstance(classifier, int):  # the item never varied in training
+                predicted[:, classifier] = 1.0
+            elif found is not None:
+                predicted[:, classifier.classes_[item]] = found[item]
+            else:
+                predicted[:, classifier.classes_] = classifier.predict_proba(x)
+            probability = (1 - SMOOTHING) * predicted + SMOOTHING * probability
+        log = np.log(probability)
+        columns.append(log[:, 1:] - log[:, :1] if binary else log)
+    return np.concatenate(columns, axis=1)
+
+
+def _pool(space: OutputSpace, y: npt.NDArray[np.int64], apart: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The weights of most likelihood: min_w mean A(Σ_c w_c η_c) − ⟨Σ_c w_c η_c, φ(y)⟩, convex, w_c ≥ 0 but for the
+    shares; with a normal prior of variance one around equal weights, for data that a classifier never gets wrong."""
+    from scipy.optimize import minimize
+
+    kept = np.linspace(0, len(y) - 1, min(len(y), MAX_POOLED_ROWS)).round().astype(np.int64)
+    eta = torch.from_numpy(apart[:, kept])
+    phi = space.statistics(torch.from_numpy(y[kept])).double()
+
+    def loss(weights: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+        w = torch.from_numpy(weights).requires_grad_()
+        pooled = torch.einsum("c,crs->rs", w, eta)
+        value = (space.linear_log_partition(pooled) - (pooled * phi).sum(-1)).mean()
+        value = value + (w - torch.from_numpy(start)).square().sum() / (2 * len(kept))
+        (gradient,) = torch.autograd.grad(value, w)
+        return value.item(), gradient.numpy()
+
+    start = np.full(len(apart), 1 / (len(apart) - 1))
+    start[0] = 0.0
+    bounds = [(None, None), *[(0.0, None)] * (len(apart) - 1)]
+    return minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x

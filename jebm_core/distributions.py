@@ -10,7 +10,7 @@ both exactly. A tilted reference is again a `ReferenceDistribution`.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import final
+from typing import NamedTuple, final
 
 import torch
 from jaxtyping import Bool, Float, Int64, Integer
@@ -60,9 +60,28 @@ class ReferenceDistribution(ABC):
         closed-form."""
 
     @abstractmethod
-    def is_family(self) -> bool:
-        """Whether q and its tilts are one exponential family in φ: their marginals say it all, and a quadratic h is
-        well met by a tilt."""
+    def background(self) -> "Background | None":
+        """The exponential family in φ that q is off a few listed points – q itself where there are none. A quadratic h
+        is well met by a tilt of it. None where q has no such form."""
+
+
+class Background(NamedTuple):
+    """q(y) = e^{log_share} family(y) for every y that is none of the points, and no less on them.
+
+    Attributes:
+        family: closed under tilts; its marginals say it all.
+        points: combinations whose probability has a share of its own; may be empty.
+    """
+
+    family: ReferenceDistribution
+    log_share: Float[Tensor, " batch"]
+    points: Integer[Tensor, "point item"]
+
+
+def whole_background(q: ReferenceDistribution, like: Float[Tensor, "batch statistic"]) -> Background:
+    """The background of a family: itself."""
+    points = torch.zeros(0, q.space.num_items, dtype=torch.int64, device=like.device)
+    return Background(q, like.new_zeros(like.shape[0]), points)
 
 
 @final
@@ -114,8 +133,8 @@ class LinearDistribution(ReferenceDistribution):
     def is_product(self) -> bool:
         return self.space.factorises
 
-    def is_family(self) -> bool:
-        return True
+    def background(self) -> Background:
+        return whole_background(self, self.eta)
 
 
 @final
@@ -154,8 +173,8 @@ class UniformRankings(ReferenceDistribution):
     def is_product(self) -> bool:
         return False
 
-    def is_family(self) -> bool:
-        return False
+    def background(self) -> None:
+        return None
 
 
 @final
@@ -188,7 +207,8 @@ class PointsDistribution(ReferenceDistribution):
     def log_prob_of(
         self, points: Integer[Tensor, "point item"], phi: PointStatistics | None = None
     ) -> Float[Tensor, "point batch"]:
-        return self.log_prob(points.unsqueeze(1).expand(-1, self.log_weights.shape[0], -1))
+        listed, point = self._find(points)
+        return torch.where(listed.unsqueeze(-1), self.log_weights.T[point], -math.inf)
 
     def sample(
         self, num_samples: int, *, generator: torch.Generator | None = None
@@ -207,8 +227,8 @@ class PointsDistribution(ReferenceDistribution):
     def is_product(self) -> bool:
         return False
 
-    def is_family(self) -> bool:
-        return False
+    def background(self) -> None:
+        return None
 
 
 @final
@@ -254,8 +274,13 @@ class MixtureDistribution(ReferenceDistribution):
     def is_product(self) -> bool:
         return False
 
-    def is_family(self) -> bool:
-        return False
+    def background(self) -> Background | None:
+        tables = [c.points for c in self.components if isinstance(c, PointsDistribution)]
+        others = [m for m, c in enumerate(self.components) if not isinstance(c, PointsDistribution)]
+        rest = self.components[others[0]].background() if len(others) == 1 else None
+        if rest is None or len(rest.points):
+            return None
+        return Background(rest.family, self.log_weights[:, others[0]], torch.cat([rest.points, *tables]))
 
     def _tilted_weights(self, theta: Tensor) -> Tensor:
         return self.log_weights + torch.stack([c.log_normalizer(theta) for c in self.components], -1)

@@ -9,7 +9,12 @@ from torch import Tensor
 
 from jebm_core.losses import score_draws
 from jebm_core.model import ConditionalModel
-from jebm_core.proposals import Proposal
+from jebm_core.proposals import ListingProposal, Proposal
+
+WANTED = 256
+"""Effective sample size that answers should rest on."""
+MOST = 16
+"""How many times the usual number of draws a row may get for it."""
 
 
 class WeightedDraws(NamedTuple):
@@ -47,3 +52,16 @@ def draw_weighted(
     noise = relative.var(0, correction=0) if own.shape[0] else torch.zeros_like(total)
     effective = (own.shape[0] or draws.points.shape[0]) / (1 + noise)
     return WeightedDraws(y, log_weight - total, effective, listed=own.shape[0] == 0)
+
+
+@torch.no_grad()
+def enough_draws(p: ConditionalModel, proposal: Proposal, num_samples: int) -> int:
+    """``num_samples``, or up to 16 times as many, so that about half of the rows rest on an effective 256 draws.
+
+    Judged by one set of draws for these contexts, with random numbers of its own.
+    """
+    if isinstance(proposal, ListingProposal) or not len(p.scores.theta):
+        return num_samples
+    generator = torch.Generator(p.scores.theta.device).manual_seed(0)
+    effective = draw_weighted(p, proposal, num_samples, generator).effective.median().item()
+    return num_samples * min(MOST, max(1, math.ceil(min(WANTED, num_samples) / max(effective, 1.0))))

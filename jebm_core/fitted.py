@@ -14,9 +14,9 @@ from jaxtyping import Bool, Float, Int64, Integer
 from torch import Tensor
 
 from jebm_core import decoding
-from jebm_core.classifiers import ClassifierMarginals
+from jebm_core.classifiers import PooledMarginals
 from jebm_core.distributions import sample_categorical
-from jebm_core.draws import WeightedDraws, draw_weighted
+from jebm_core.draws import WeightedDraws, draw_weighted, enough_draws
 from jebm_core.errors import ModelFolderError, SpecError
 from jebm_core.folder import damaged, read_model_folder, write_model_folder
 from jebm_core.model import AnchoredBase, Context, JointModel
@@ -30,6 +30,7 @@ from jebm_core.proposals import (
 )
 from jebm_core.recipes import MAX_LISTED_ONCE, build_model, describe_space, independent_architecture
 from jebm_core.record import ModelRecord
+from jebm_core.reference_recipes import POINTS
 from jebm_core.rules.compiled import compile_rules
 from jebm_core.rules.contexts import flags_of_rows
 from jebm_core.rules.notation.parser import parse_rules
@@ -71,7 +72,7 @@ class FittedModel:
         *,
         seen: Seen,
         independent: JointModel | None,
-        classifier: ClassifierMarginals | None = None,
+        classifier: PooledMarginals | None = None,
         generator: "FittedModel | None" = None,
     ) -> None:
         self.model = model.eval().requires_grad_(False)
@@ -110,23 +111,24 @@ class FittedModel:
 
     @torch.no_grad()
     def natural_parameters(self, context: Context) -> Float[Tensor, "row statistic"]:
-        """η(x) of the member of the linear family that stands nearest to p(·|x): its mean-field tilt. What this model
-        says as a reference for another one.
+        """η(x) of the member of the linear family that stands nearest to p(·|x): its mean-field tilt, or the one with
+        p's marginals where q has a table of its own. What this model says as a reference for another one.
 
         Raises:
-            SpecError: the reference is a table of combinations, which is no such family.
+            SpecError: the reference is a table of candidates, which is no such family.
         """
-        parts = []
-        for _, part in self.chunks(context):
-            tilted = self.model.unnormalised(part).mean_field.tilted
-            if not tilted.is_family():
-                raise SpecError(
-                    "Expected a model whose reference is uniform, marginals or a classifier as a generator, found one "
-                    "with {found}; fit it with another reference.",
-                    found=self.record.architecture.reference,
-                )
-            parts.append(tilted.eta)  # pyright: ignore[reportAttributeAccessIssue] # every family has it
-        return torch.cat(parts)
+        shape = self.record.architecture
+        if shape.reference in POINTS:
+            raise SpecError(
+                "Expected a model whose reference is uniform, marginals or a classifier as a generator, found one "
+                "with {found}; fit it with another reference.",
+                found=shape.reference,
+            )
+        if shape.reference == "stacked":
+            share = self.marginals(context, generator=torch.Generator(self.device).manual_seed(0)).clamp(1e-4, 1 - 1e-4)
+            return share.logit() if self.space.num_statistics == self.space.num_items else share.log()
+        tilts = [self.model.unnormalised(part).mean_field.tilted for _, part in self.chunks(context)]
+        return torch.cat([tilted.eta for tilted in tilts])  # pyright: ignore[reportAttributeAccessIssue]
 
     def chunks(self, context: Context, size: int = CHUNK) -> Iterator[tuple[slice, Context]]:
         """The contexts in pieces."""
@@ -167,7 +169,7 @@ class FittedModel:
         context = Context(*(torch.zeros(size, device=self.device) for size in shape))
         if self.space.cardinality() <= (MAX_LISTED_ONCE if context.is_single else MAX_LISTED_DRAWS):
             return ListingProposal(self.space, self.device)
-        if isinstance(self.model.base, AnchoredBase):
+        if isinstance(self.model.base, AnchoredBase) and self.record.summary.get("proposal") != "meanfield":
             return AnchoredProposal(self.space, self.model.base.anchors)
         p = self.model.unnormalised(context)
         if p.has_mean_field:
@@ -186,6 +188,7 @@ class FittedModel:
         """Weighted combinations for pieces of the contexts; self-normalised, so they owe nothing to τ."""
         model = self.independent if independent and self.independent is not None else self.model
         proposal = self.proposal()
+        num_samples = enough_draws(model(context.rows(slice(0, 16))), proposal, num_samples)
         size = max(1, min(CHUNK, 2**26 // (self.space.num_items * self._draws_a_row(proposal, num_samples))))
         for rows, part in self.chunks(context, size):
             p = model(part)  # with τ: divergences other than KL need it for their weights
@@ -324,14 +327,14 @@ def load(folder: Path | str, *, device: torch.device | str = "cpu") -> FittedMod
         raise damaged(folder, error) from error
     if shape.reference == "model":
         generator = load(folder / "generator", device=device)
-    elif shape.reference == "predicted":
+    elif shape.reference in ("predicted", "stacked"):
         if not (folder / "reference.skops").exists():
             raise ModelFolderError(
                 "{folder}: expected reference.skops, the classifier that this model's reference needs, found none; "
                 "copy the whole folder again.",
                 folder=folder,
             )
-        classifier = ClassifierMarginals.load(space, folder / "reference.skops")
+        classifier = PooledMarginals.load(space, folder / "reference.skops")
     return FittedModel(
         model.to(device),
         record,

@@ -20,7 +20,7 @@ from typing import Any, final
 import torch
 
 from jebm_core.checkpoints import restore_checkpoint, save_checkpoint
-from jebm_core.classifiers import ClassifierMarginals
+from jebm_core.classifiers import PooledMarginals
 from jebm_core.devices import device_named
 from jebm_core.errors import Cancelled, TrainingStopped
 from jebm_core.fitted import FittedModel
@@ -113,7 +113,7 @@ class _Run:
         self.started = time.monotonic()
         self.history: list[Progress] = []
         self.notes: list[Note] = []
-        self.classifier: ClassifierMarginals | None = None
+        self.classifier: PooledMarginals | None = None
         self.device = device_named(settings.device)
         self.nll_independent: float | None = None
 
@@ -135,7 +135,7 @@ class _Run:
         prepared = prepare(self.examples, self.settings, self.device, self.given)
         self.notes.extend([*prepared.notes, *prepared.encoder.notes])
         self.space, self.classifier, self.schema = prepared.space, prepared.classifier, prepared.schema
-        self.table = prepared.table
+        self.table, self.reference = prepared.table, prepared.reference
         self.stop_if_asked()
         torch_state = torch.get_rng_state()
         try:
@@ -145,10 +145,8 @@ class _Run:
 
     def stages(self, train: Rows, valid: Rows, encoder: FeatureEncoder) -> Fit:
         settings = self.settings
-        shape = choose_architecture(self.space, train, settings, self.table)
-        if self.classifier is not None:
-            shape = dataclasses.replace(shape, reference="predicted")
-        plan = choose_plan(self.space, train, settings)
+        shape = choose_architecture(self.space, train, settings, self.table, self.reference)
+        plan = choose_plan(self.space, train, settings, shape)
 
         independent: JointModel | None = None
         closed_form = self.space.exact_linear and not self.space.checks_draws
@@ -156,7 +154,7 @@ class _Run:
             independent = self.train_independent(shape, train, valid, plan)
 
         torch.manual_seed(settings.seed)
-        model = build_model(self.space, shape, train.y, self.table).to(self.device)
+        model = build_model(self.space, shape, train.y, self.table, self.reference).to(self.device)
         if self.device.type == "cuda" and torch.cuda.is_bf16_supported():
             model.affinity.trunk.precision = torch.bfloat16
         model.fit_feature_scale(train.context)

@@ -25,7 +25,7 @@ import torch
 from jaxtyping import Float, Int64, Integer
 from torch import Tensor, nn
 
-from jebm_core.distributions import ReferenceDistribution
+from jebm_core.distributions import Background, ReferenceDistribution
 from jebm_core.divergences import FDivergence
 from jebm_core.interactions import QuadraticInteraction, Scores
 from jebm_core.networks import Affinity
@@ -63,15 +63,15 @@ class Context(NamedTuple):
 
 @dataclass(frozen=True)
 class MeanField:
-    """The tilt q_θ̃ whose items are independent and that best covers p, and what it certifies.
+    """The tilt b_θ̃ of q's background b that best covers p, and what it certifies.
 
     Attributes:
         theta: θ̃ = θ + U m at the damped fixed point, detached.
-        tilted: q_θ̃.
-        marginals: m = E_{q_θ̃}[φ], detached.
-        mean_affinity: E_{q_θ̃}[g], differentiable in g.
-        log_normalizer: A_q(θ̃), detached.
-        bound: L(m) = E_{q_θ̃}[g] − KL(q_θ̃ ‖ q) ≤ log Z_q(x), differentiable in g.
+        tilted: b_θ̃.
+        marginals: m = E_{b_θ̃}[φ], detached.
+        mean_affinity: E_{b_θ̃}[g], differentiable in g.
+        log_normalizer: A_b(θ̃), detached.
+        bound: L(m) = log share + E_{b_θ̃}[g] − KL(b_θ̃ ‖ b) ≤ log Z_q(x), differentiable in g.
     """
 
     theta: Float[Tensor, "batch statistic"]
@@ -124,35 +124,43 @@ class ConditionalModel:
 
     @property
     def has_mean_field(self) -> bool:
-        """Whether pairs are the only interactions, and tilts of q are all it takes to meet them."""
+        """Whether pairs are the only interactions, and a few points and tilts of q are all it takes to meet them."""
         quadratic = self.scores.interaction is None or isinstance(self.scores.interaction, QuadraticInteraction)
-        return quadratic and self.reference.is_family()
+        return quadratic and self.background is not None
+
+    @cached_property
+    def background(self) -> Background | None:
+        """The family that q is off a few points; computed once a batch."""
+        return self.reference.background()
 
     @property
     def is_certified(self) -> bool:
         """Whether E[g] under every tilt of q is closed-form, so that the mean-field value is a lower bound. Under rules
         items depend on one another; there the same value leaves their covariance out, and bounds nothing."""
-        return self.has_mean_field and self.reference.is_product()
+        return self.has_mean_field and self.background is not None and self.background.family.is_product()
 
     @cached_property
     def mean_field(self) -> MeanField:
         """The mean-field tilt, computed once a batch. Needs `has_mean_field`."""
         theta, h = self.scores.theta, self.scores.interaction
+        if self.background is None:
+            raise TypeError("a reference without a background has no mean-field tilt")
+        family = self.background.family
         tilt, m = theta.detach(), None
         if isinstance(h, QuadraticInteraction):
             with torch.no_grad():
-                m = self.reference.tilt(tilt).marginals()
+                m = family.tilt(tilt).marginals()
                 for _ in range(MEAN_FIELD_STEPS):
                     tilt = theta + h.field(m)
-                    m = torch.lerp(m, self.reference.tilt(tilt).marginals(), MEAN_FIELD_DAMPING)
+                    m = torch.lerp(m, family.tilt(tilt).marginals(), MEAN_FIELD_DAMPING)
                 tilt = theta.detach() + h.field(m)
-        tilted = self.reference.tilt(tilt)
+        tilted = family.tilt(tilt)
         m = tilted.marginals().detach()
         mean_affinity = (theta * m).sum(-1)
         if isinstance(h, QuadraticInteraction):
             mean_affinity = mean_affinity + h.mean(m)
-        log_normalizer = self.reference.log_normalizer(tilt).detach()
-        bound = mean_affinity - (tilt * m).sum(-1) + log_normalizer
+        log_normalizer = family.log_normalizer(tilt).detach()
+        bound = self.background.log_share + mean_affinity - (tilt * m).sum(-1) + log_normalizer
         return MeanField(tilt, tilted, m, mean_affinity, log_normalizer, bound)
 
 
@@ -237,13 +245,14 @@ class MeanFieldBase(Base):
 class AnchoredBase(Base):
     """log(Z_A + e^{L_rest}): exact on a set A of observed combinations, bounded on all others.
 
-    With w(y) = q(y) e^{g(x,y)}, m the mean-field tilt and M = m(A),
+    With w(y) = q(y) e^{g(x,y)}, w_b the same of q's background, m the mean-field tilt and M = m(A),
 
-        Z_A = Σ_{y∈A} w(y),     L_rest = (L(m) − Σ_{y∈A} m(y) log(w(y)/m(y))) / (1 − M) + log(1 − M).
+        Z_A = Σ_{y∈A} w(y),     L_rest = (L(m) − Σ_{y∈A} m(y) log(w_b(y)/m(y))) / (1 − M) + log(1 − M).
 
-    L_rest is the evidence lower bound of m restricted to the complement of A, so the value is a certified lower
-    bound of log Z_q(x) wherever L(m) is one – and, by Gibbs' inequality, not below L(m) or log Z_A (where M > 0.999 the
-    rest is left out: log Z_A alone). Cost: one score a pair of context and anchor.
+    All points on which q is more than its background must be in A. Then L_rest is the evidence lower bound of m
+    restricted to the complement of A, so the value is a certified lower bound of log Z_q(x) wherever L(m) is one – and,
+    by Gibbs' inequality, not below L(m) or log Z_A (where M > 0.999 the rest is left out: log Z_A alone). Cost: one
+    score a pair of context and anchor.
     """
 
     num_features = 6
@@ -255,14 +264,17 @@ class AnchoredBase(Base):
 
     def forward(self, p: ConditionalModel) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch feature"]]:
         mean_field = p.mean_field
-        log_w = p.reference.log_prob_of(self.anchors) + p.affinity_of(self.anchors)
+        affinity, background = p.affinity_of(self.anchors), p.background
+        log_w = log_w_b = p.reference.log_prob_of(self.anchors) + affinity
+        if background is not None and len(background.points):
+            log_w_b = background.log_share + background.family.log_prob_of(self.anchors) + affinity
         log_m = mean_field.tilted.log_prob_of(self.anchors).detach()
         share = log_m.exp()
         rest = (1 - share.sum(0)).clamp(min=0.0)
         covered = rest < 1e-3  # nothing left to bound, and the difference below would be all rounding
         safe = torch.where(covered, 1.0, rest)
         # Under rules an anchor may be impossible in a context: it has no share, and nothing to add.
-        gain = torch.where(log_m > -math.inf, share * (log_w - log_m), 0.0).sum(0)
+        gain = torch.where(log_m > -math.inf, share * (log_w_b - log_m), 0.0).sum(0)
         bound = (mean_field.bound - gain) / safe + safe.log()
         bound = torch.where(covered, -math.inf, bound)
         value = torch.cat([log_w, bound.unsqueeze(0)]).logsumexp(0)

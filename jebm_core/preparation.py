@@ -10,18 +10,21 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from jebm_core.classifiers import ClassifierMarginals, named_classifier
+from jebm_core.classifiers import PooledMarginals, folds_of, named_classifiers
 from jebm_core.errors import RuleError, SpecError
 from jebm_core.fitted import FittedModel
 from jebm_core.model import Context
 from jebm_core.recipes import describe_space
+from jebm_core.reference_recipes import anchors_of, choose_reference
+from jebm_core.references import PredictedReference, Reference, RuledReference
 from jebm_core.rules.compiled import CompiledRules, compile_rules
 from jebm_core.rules.data import checked_note, flags_of_table, keep_valid, obeyed
 from jebm_core.rules.language import RuleSet
 from jebm_core.rules.problem import bind
 from jebm_core.settings import FitSettings
-from jebm_core.spaces import OutputSpace
+from jebm_core.spaces import OutputSpace, Ruled
 from jebm_core.splits import held_out_rows
+from jebm_core.stacking import fit_stacked
 from jebm_core.steps import Rows
 from jebm_core.tables import Examples, FeatureEncoder, Note, OutputSchema, Table, read_examples, require_fit_size
 
@@ -47,17 +50,18 @@ class Given:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Rows ready for training; ``schema`` has the options that only the rules name, too, and ``table`` are candidates
-    for the reference."""
+    """Rows ready for training; ``schema`` has the options that only the rules name, too, ``table`` are candidates for
+    the reference, and ``reference`` is that reference where classifiers or another model predict it."""
 
     space: OutputSpace
     train: Rows
     valid: Rows
     encoder: FeatureEncoder
-    classifier: ClassifierMarginals | None
+    classifier: PooledMarginals | None
     schema: OutputSchema
     notes: tuple[Note, ...]
     table: Int64[Tensor, "candidate item"] | None = None
+    reference: Reference | None = None
 
 
 def prepare(
@@ -73,7 +77,7 @@ def prepare(
             rules that can't be bound, met or summed.
     """
     require_fit_size(examples)
-    outputs, classifier, generator = examples.outputs, given.classifier, given.generator
+    outputs, generator = examples.outputs, given.generator
     compiled, notes = None, ()
     if given.rules is not None:
         compiled = compile_rules(bind(given.rules, outputs.schema, features=examples.roles.features))
@@ -97,8 +101,8 @@ def prepare(
     table = examples.table.part(examples.keep)
     fitting = table.part(train)
     encoder = FeatureEncoder.fit(fitting.frame, examples.roles.features, file=table.name, first_row=table.first_row)
-    x = encoder.transform(table)
-    inputs = np.zeros((count, 0), dtype=np.float32)
+    x, y = encoder.transform(table), outputs.values
+    inputs, fold = np.zeros((count, 0), dtype=np.float32), np.zeros(count, dtype=np.int64)
     marginals = None
     if (settings.reference == "model") != (generator is not None):
         raise SpecError(
@@ -114,23 +118,54 @@ def prepare(
     if generator is not None:
         _require_same_outputs(generator, outputs.schema)
         inputs = generator.natural_parameters(generator.context(table)).cpu().numpy()
-    points = None
+    table_points = None
     if given.candidates is not None:
-        points, more = _candidate_points(given.candidates, examples, outputs.schema, compiled)
+        table_points, more = _candidate_points(given.candidates, examples, outputs.schema, compiled)
         notes = (*notes, *more)
-    if settings.reference in ("logistic", "forest"):
-        classifier = named_classifier(settings.reference, seed=settings.seed)
-    if classifier is not None:
-        y = outputs.values
-        marginals, out_of_fold = ClassifierMarginals.fit(space, classifier, x[train], y[train], seed=settings.seed)
-        inputs = np.zeros((count, space.num_statistics), dtype=np.float32)
-        inputs[train] = out_of_fold
-        inputs[valid] = marginals.predict(x[valid])
+    estimators = _estimators(space, settings, len(train), x.shape[1], given)
+    reference = PredictedReference(space) if estimators else None
+    if estimators:
+        # Held-out rows get out-of-fold predictions like all others, so classifiers may learn from every row – but for
+        # held-out combinations, which nothing may have seen.
+        rows = train if mode == "combinations" else np.arange(count)
+        marginals, out_of_fold = PooledMarginals.fit(space, estimators, x[rows], y[rows], seed=settings.seed)
+        inputs = marginals.predict(x) if mode == "combinations" else np.zeros_like(out_of_fold)
+        inputs[rows] = out_of_fold
+        fold = np.zeros(count, dtype=np.int64)
+        fold[rows] = folds_of(len(rows), seed=settings.seed)
+    weighted = isinstance(space, Ruled) and space.rules.weighted is not None
+    if weighted and reference is not None:
+        reference = RuledReference(reference)
+    elif len(estimators) > 1:
+        points, eta = torch.from_numpy(y[train]), torch.from_numpy(inputs[train])
+        reference = fit_stacked(space, eta, points, fold[train], anchors_of(points)) or reference
     if compiled is not None:
         inputs = np.concatenate([inputs, flags_of_table(compiled, examples).astype(np.float32)], axis=1)
     rows = Rows(Context(torch.from_numpy(x), torch.from_numpy(inputs)), torch.from_numpy(outputs.values)).to(device)
     parts = [rows.rows(torch.from_numpy(index).to(device)) for index in (train, valid)]
-    return Prepared(space, parts[0], parts[1], encoder, marginals, outputs.schema, notes, points)
+    if reference is not None:
+        reference = reference.to(device)
+    return Prepared(space, parts[0], parts[1], encoder, marginals, outputs.schema, notes, table_points, reference)
+
+
+def _estimators(space: OutputSpace, settings: FitSettings, rows: int, features: int, given: Given) -> list[Any]:
+    """The classifiers that predict the reference; none for references of other kinds."""
+    if given.classifier is not None:
+        return [given.classifier]
+    kind = choose_reference(space, features, settings)
+    known = ("logistic", "forest", "stacked")
+    if kind not in known:
+        return []
+    found = named_classifiers(kind, space, rows, features, seed=settings.seed) if features else []
+    if not found and settings.reference != "auto":
+        raise SpecError(
+            "Reference {kind}: expected feature columns, and items few enough for a classifier each; found {features} "
+            "features and {items} items. Choose another reference.",
+            kind=kind,
+            features=features,
+            items=space.num_items,
+        )
+    return found
 
 
 def _candidate_points(

@@ -123,22 +123,27 @@ class PlackettLuceProposal(Proposal):
 
 @final
 class MeanFieldProposal(Proposal):
-    """r = q_θ̃ at the mean-field fixed point of θ plus interactions."""
+    """r = b_θ̃ at the mean-field fixed point of θ plus interactions; the points on which q is more than its background
+    b are listed."""
 
     name = "meanfield"
 
     def draw(self, p: ConditionalModel, num_samples: int, *, generator: torch.Generator | None = None) -> Draws:
         field = p.mean_field
         y = field.tilted.sample(num_samples, generator=generator)
-        # log q − log r = A_q(θ̃) − ⟨θ̃, φ⟩: the reference itself cancels.
+        # off the points, log q − log r = log share + A_b(θ̃) − ⟨θ̃, φ⟩: the background itself cancels.
         phi = p.space.statistics(y)
         # Both linear energies in one pass over φ, which is what this step spends its time on.
         both = torch.bmm(phi.transpose(0, 1), torch.stack([p.scores.theta, field.theta], -1))
         log_weight = (field.log_normalizer - both[..., 1].T - math.log(num_samples)).detach()
-        empty = y.new_zeros(0, p.space.num_items)
-        unlisted = log_weight.new_zeros(0, y.shape[1])
         mean = field.mean_affinity if p.is_certified else None  # under rules the closed form is not E_r[g]
-        return Draws(y, log_weight, empty, unlisted, mean, phi, both[..., 0].T)
+        points, listed = y.new_zeros(0, p.space.num_items), log_weight.new_zeros(0, y.shape[1])
+        if p.background is not None and len(p.background.points):
+            points, mean = p.background.points, None
+            listed = p.reference.log_prob_of(points).detach()
+            on_point = PointsDistribution(p.space, points, listed.T).contains(y)
+            log_weight = torch.where(on_point, -math.inf, log_weight + p.background.log_share.detach())
+        return Draws(y, log_weight, points, listed, mean, phi, both[..., 0].T)
 
 
 @final

@@ -33,15 +33,8 @@ from jebm_core.proposals import (
     ReferenceProposal,
     TiltProposal,
 )
-from jebm_core.references import (
-    CandidateReference,
-    MarginalReference,
-    MixtureReference,
-    PredictedReference,
-    Reference,
-    RuledReference,
-    UniformReference,
-)
+from jebm_core.reference_recipes import POINTS, anchors_of, choose_reference, make_reference, point_reference
+from jebm_core.references import CandidateReference, MixtureReference, Reference, StackedReference
 from jebm_core.rules.compiled import CompiledRules
 from jebm_core.settings import FitSettings
 from jebm_core.spaces import MAX_LISTING, Configurations, OutputSpace, Rankings, Ruled, Subsets
@@ -49,17 +42,12 @@ from jebm_core.steps import Plan, Rows
 
 QUADRATIC = ("pairwise", "pairwise-constant", "lowrank", "lowrank-constant")
 """Affinities whose interactions are pairs."""
-POINTS = ("candidates", "edits", "table")
-"""References that are a table of combinations, smoothed by the uniform distribution."""
-SMOOTHING = 0.05
-EDITS = 0.3
-"""Share of its weight that an observed combination gives to those one change away."""
-MAX_ANCHORS = 256
-"""Observed combinations that are listed in the base and the proposal; the most frequent ones where there are more."""
 MAX_FULL_STATISTICS = 48
 """Linear statistics up to which every pair may have a weight of its own, if there are as many rows as pairs; else
 pairs share
 low-rank factors."""
+MAX_CONSTANT_STATISTICS = 256
+"""The same for weights that no x changes."""
 MAX_LISTED_TRAINING = 2**10
 """Size of the space up to which training lists every combination by default."""
 MAX_LISTED_ONCE = 2**18
@@ -98,35 +86,33 @@ class Architecture:
         return cls(**{**record, "hidden": tuple(record["hidden"])})
 
 
-def anchors_of(y: Int64[Tensor, "row item"], *, most: int = MAX_ANCHORS) -> Int64[Tensor, "anchor item"]:
-    """Distinct observed combinations, the most frequent first."""
-    points, counts = torch.unique(y, dim=0, return_counts=True)
-    return points[counts.argsort(descending=True, stable=True)[:most]]
-
-
 def choose_architecture(
-    space: OutputSpace, train: Rows, settings: FitSettings, table: Int64[Tensor, "candidate item"] | None = None
+    space: OutputSpace,
+    train: Rows,
+    settings: FitSettings,
+    table: Int64[Tensor, "candidate item"] | None = None,
+    fitted: Reference | None = None,
 ) -> Architecture:
     """Decide every ``auto`` that shapes the model.
 
     Args:
         table: the candidates of the reference ``table``.
+        fitted: the reference where classifiers predict it.
 
     Raises:
         SpecError: settings that don't fit the space or each other, with what to choose instead.
     """
-    affinity = _choose_affinity(space, train, settings)
-    reference = settings.reference
-    if reference == "auto":
-        # Marginals of rankings cost a permanent and gain nothing over a learned bias; weights in rules say what q is.
-        given = isinstance(space, Ruled) and bool(space.rules.problem.weights or space.rules.problem.preferences)
-        reference = "uniform" if given or isinstance(space.whole, Rankings) else "marginals"
+    affinity = _choose_affinity(space, train, settings, fitted is not None)
+    reference = choose_reference(space, 0, settings)
+    if fitted is not None:
+        reference = "stacked" if isinstance(fitted, StackedReference) else "predicted"
     base = _choose_base(space, affinity, reference, settings)
     if base == "anchored" and train.context.is_single and lists_by_default(space, train, settings):
         base = "tilt"  # τ is one number, which the list gives exactly
     anchors = len(anchors_of(train.y)) if base == "anchored" else 0
     correction = settings.log_partition if settings.log_partition in ("constant", "linear", "residual") else "mlp"
-    candidates = len(_point_reference(space, reference, train.y, table).points) if reference in POINTS else 0
+    candidates = len(point_reference(space, reference, train.y, table).points) if reference in POINTS else 0
+    candidates = len(fitted.points) if isinstance(fitted, StackedReference) else candidates
     features = train.context.x.shape[1]
     hidden = (256, 256) if features else ()
     correction = correction if features else "constant"  # without features there is one τ, a number
@@ -135,12 +121,14 @@ def choose_architecture(
     )
 
 
-def _choose_affinity(space: OutputSpace, train: Rows, settings: FitSettings) -> str:
+def _choose_affinity(space: OutputSpace, train: Rows, settings: FitSettings, predicted: bool) -> str:
     ranking = isinstance(space.whole, Rankings)
     if settings.affinity == "auto":
         if ranking:
             return "birkhoff"
         statistics = space.num_statistics
+        if predicted:  # what x says of items is in the reference; how items go together is what it lacks
+            return "pairwise-constant" if statistics <= MAX_CONSTANT_STATISTICS else "lowrank-constant"
         affordable = statistics <= MAX_FULL_STATISTICS and statistics * (statistics - 1) / 2 <= len(train.y)
         if train.context.is_single and lists_by_default(space, train, settings):
             affordable = space.cardinality() * statistics**2 <= MAX_FULL_LISTED
@@ -171,53 +159,15 @@ def _choose_base(space: OutputSpace, affinity: str, reference: str, settings: Fi
     return "anchored"
 
 
-def make_reference(
-    space: OutputSpace,
-    kind: str,
-    y: Int64[Tensor, "row item"] | None,
-    *,
-    candidates: int = 0,
-    table: Int64[Tensor, "candidate item"] | None = None,
-) -> Reference:
-    """The reference of an architecture; without ``y`` its tensors are placeholders for a state dict. Rules that weigh
-    or depend on x come on top."""
-    inner = _unweighted(space, kind, y, candidates, table)
-    return RuledReference(inner) if isinstance(space, Ruled) and space.rules.weighted is not None else inner
-
-
-def _unweighted(space: OutputSpace, kind: str, y: Tensor | None, candidates: int, table: Tensor | None) -> Reference:
-    if kind in POINTS:
-        if y is not None:
-            return _point_reference(space, kind, y, table)
-        points = torch.zeros(candidates, space.num_items, dtype=torch.int64)
-        return CandidateReference(space, points, torch.ones(candidates), smoothing=SMOOTHING)
-    match kind:
-        case "uniform":
-            return UniformReference(space)
-        case "marginals":
-            return MarginalReference(space) if y is None else MarginalReference.fit(space, y)
-        case _:  # η(x) comes from a classifier or another model
-            return PredictedReference(space)
-
-
-def _point_reference(space: OutputSpace, kind: str, y: Tensor, table: Tensor | None) -> CandidateReference:
-    if kind == "table":
-        if table is None:
-            raise SpecError(
-                "Reference table: expected a table of candidates, found none; give one (--candidates FILE)."
-            )
-        return CandidateReference.fit(space, table, smoothing=SMOOTHING)
-    return CandidateReference.fit(space, y, smoothing=SMOOTHING, edits=EDITS if kind == "edits" else 0.0)
-
-
 def build_model(
     space: OutputSpace,
     shape: Architecture,
     y: Int64[Tensor, "row item"] | None = None,
     table: Int64[Tensor, "candidate item"] | None = None,
+    fitted: Reference | None = None,
 ) -> JointModel:
     """A model with fresh weights; ``y`` are the training outputs that the reference and the anchors are fitted to,
-    ``table`` the candidates of the reference of that name."""
+    ``table`` the candidates of the reference of that name, ``fitted`` the reference where it is ready."""
     trunk = Trunk(shape.features, shape.hidden, dropout=shape.dropout)
     width = trunk.width
     interaction: InteractionHead | None = None
@@ -241,7 +191,7 @@ def build_model(
     base = _build_base(space, shape, y)
     return JointModel(
         space=space,
-        reference=make_reference(space, shape.reference, y, candidates=shape.candidates, table=table),
+        reference=fitted or make_reference(space, shape.reference, y, candidates=shape.candidates, table=table),
         divergence=divergence_from_name(shape.divergence),
         affinity=Affinity(space, trunk, linear, interaction),
         base=base,
@@ -309,7 +259,7 @@ def lists_by_default(space: OutputSpace, train: Rows, settings: FitSettings) -> 
     return settings.proposal == "auto" and space.cardinality() <= most
 
 
-def choose_plan(space: OutputSpace, train: Rows, settings: FitSettings) -> Plan:
+def choose_plan(space: OutputSpace, train: Rows, settings: FitSettings, shape: Architecture | None = None) -> Plan:
     """Epochs, batch and draws from the size of the data: at least about 10 steps an epoch, and never more than the
     budget allows. Where one list serves all rows, a step takes them all and costs the same."""
     rows = len(train.y)
@@ -328,12 +278,19 @@ def choose_plan(space: OutputSpace, train: Rows, settings: FitSettings) -> Plan:
         batch = max(batch, min(1024, rows // 4))
         samples = settings.samples or 32 * samples
     epochs = settings.epochs or max(20, min(300, 300_000 // rows))
-    return Plan(epochs=epochs, batch_size=batch, samples=samples, seconds=seconds)
+    x_pace, penalty = 1.0, 0.0
+    if shape is not None and shape.reference in ("predicted", "stacked") and shape.affinity.endswith("constant"):
+        # The reference says already what x changes: weights of x would learn the rows by heart while the pairs, which
+        # learn from all rows at once, are still at their beginning. These get their prior.
+        x_pace, penalty = 0.1, 1 / (PAIR_VARIANCE * rows)
+    return Plan(epochs, batch, samples=samples, x_pace=x_pace, penalty=penalty, seconds=seconds)
 
 
 def independent_architecture(shape: Architecture) -> Architecture:
     """The same network without interactions: independent items, exactly normalised."""
-    return dataclasses.replace(shape, affinity="unary", base="tilt", anchors=0, correction="constant", divergence="kl")
+    plain = dataclasses.replace(shape, affinity="unary", base="tilt", anchors=0, correction="constant", divergence="kl")
+    # The same predicted marginals, without what is known of whole combinations.
+    return dataclasses.replace(plain, reference="predicted", candidates=0) if shape.reference == "stacked" else plain
 
 
 def describe_space(

@@ -120,6 +120,59 @@ class PredictedReference(Reference):
 
 
 @final
+class StackedReference(Reference):
+    """Predicted marginals, and what makes observed combinations more or less frequent than these say:
+
+        q(y|x) = α Σ_t π_t(x) 1[y = y_t] + (1 − α) q_η(x)(y),
+        π_t(x) = (1 − ε) softmax_t(s ⟨η(x), φ(y_t)⟩ + b_t) + ε f_t,
+
+    with η(x) the input, as in `PredictedReference`, y_t a table of observed combinations and f_t their shares among the
+    training rows, and s, b, α, ε fitted to out-of-fold η (`jebm_core.stacking`). On combinations that keep coming back
+    it knows how the items go together; on all others it is what the classifiers say. s < 1 where the classifiers count
+    the same evidence several times; ε is how often they are wrong however sure they are.
+    """
+
+    points: Tensor
+    bias: Tensor
+    frequency: Tensor
+    scale: Tensor
+    share: Tensor
+    surprise: Tensor
+
+    def __init__(
+        self,
+        space: OutputSpace,
+        points: Int64[Tensor, "point item"],
+        bias: Float[Tensor, " point"],
+        frequency: Float[Tensor, " point"],
+        *,
+        scale: float = 1.0,
+        share: float = 0.5,
+        surprise: float = 0.01,
+    ) -> None:
+        super().__init__()
+        self.space = space
+        self.input_width = space.num_statistics
+        self.register_buffer("points", points)
+        self.register_buffer("bias", bias)
+        self.register_buffer("frequency", frequency)
+        self.register_buffer("scale", torch.tensor(scale))
+        self.register_buffer("share", torch.tensor(share))
+        self.register_buffer("surprise", torch.tensor(surprise))
+
+    def forward(self, inputs: Float[Tensor, "batch width"]) -> MixtureDistribution:
+        phi = self.space.statistics(self.points)
+        expected = (self.scale * (inputs @ phi.T) + self.bias).log_softmax(-1) + torch.log1p(-self.surprise)
+        log_pi = torch.logaddexp(expected, self.frequency.log() + self.surprise.log())
+        table = PointsDistribution(self.space, self.points, log_pi)
+        shares = torch.stack([self.share, 1 - self.share]).log()
+        return MixtureDistribution([table, LinearDistribution(self.space, inputs)], shares.expand(len(inputs), -1))
+
+    def to_json(self) -> dict[str, object]:
+        return {"kind": "stacked", "points": len(self.points)}
+
+
+@final
 class RuledReference(Reference):
     """Rules that weigh, or hold in some contexts only, on top of another reference over the same space:
 
@@ -136,7 +189,7 @@ class RuledReference(Reference):
     def __init__(self, inner: Reference) -> None:
         super().__init__()
         space = inner.space
-        if not isinstance(space, Ruled) or isinstance(inner, CandidateReference | MixtureReference):
+        if not isinstance(space, Ruled) or isinstance(inner, CandidateReference | MixtureReference | StackedReference):
             raise SpecError(
                 "Expected the reference uniform, marginals or a classifier under rules that weigh combinations or "
                 "depend on x, found {found}; choose one of these.",

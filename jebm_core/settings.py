@@ -21,7 +21,7 @@ AFFINITIES = (
     "preference",
 )
 PROPOSALS = ("auto", "reference", "tilt", "meanfield", "anchored", "plackett-luce", "listing")
-REFERENCES = ("auto", "uniform", "marginals", "candidates", "edits", "table", "model", "logistic", "forest")
+REFERENCES = ("auto", "uniform", "marginals", "candidates", "edits", "table", "model", "logistic", "forest", "stacked")
 LOG_PARTITIONS = ("auto", "corrected", "constant", "linear", "mlp", "residual")
 SPACES = ("auto", "subsets", "configurations", "rankings")
 DEVICES = ("auto", "cpu", "cuda")
@@ -44,10 +44,12 @@ class FitSettings:
             combinations plus draws, else the mean-field tilt; stronger ones take over when a guard fails.
         divergence: ``kl``, ``chi2`` (sparsemax), ``tsallis:α``, ``jensen-shannon``, ``hellinger``, ``reverse-kl``
             or ``jeffreys``.
-        reference: q. ``auto``: independent marginals of the data (uniform where rules carry weights). ``candidates``:
-            observed combinations, smoothed; ``edits``: these and what is one valid change away; ``table``: a table of
-            candidates, simulated ones for instance; ``model``: another fitted model; ``logistic`` and ``forest``:
-            cross-fitted classifiers. The rules of a fit hold for every one of them.
+        reference: q. ``auto``: ``stacked`` where there are features, else independent marginals of the data (uniform
+            where rules carry weights). ``stacked``: pooled cross-fitted classifiers, and a table of the observed
+            combinations whose probability they get wrong. ``candidates``: observed combinations, smoothed; ``edits``:
+            these and what is one valid change away; ``table``: a table of candidates, simulated ones for instance;
+            ``model``: another fitted model; ``logistic`` and ``forest``: one cross-fitted classifier. The rules of a
+            fit hold for every one of them.
         log_partition: ``corrected`` is a closed-form base plus a network; the others are networks alone.
         seed: of everything random.
         device: ``auto`` takes a GPU where there is one.

@@ -55,6 +55,7 @@ class Plan:
         passes: over the training rows in an epoch, between two looks at the held-out ones.
         samples: draws a context in a step; four times as many on held-out rows.
         patience: epochs without a better held-out objective before stopping.
+        x_pace: learning rate of weights that multiply x, over that of all others.
         decay: AdamW weight decay of the affinity; biases and δ have none.
         settling: epochs over training and held-out rows together after early stopping, the learning rate falling to
             zero. Only where the objective is convex and its gradient exact: nothing is left to watch there.
@@ -66,6 +67,7 @@ class Plan:
     passes: int = 1
     samples: int = 32
     learning_rate: float = 1e-3
+    x_pace: float = 1.0
     decay: float = 1e-2
     patience: int = 12
     settling: int = 0
@@ -135,11 +137,14 @@ def make_optimizer(model: JointModel, plan: Plan) -> torch.optim.AdamW:
 
     A log-partition that is a network alone has to follow g by itself, and learns five times as fast.
     """
-    decayed = [w for w in model.affinity.parameters() if w.ndim > 1]
-    others = [w for w in model.affinity.parameters() if w.ndim <= 1]
+    named = list(model.affinity.named_parameters())
+    matrices = [(name.endswith(("factors", "embedding")), w) for name, w in named if w.ndim > 1]
+    others = [w for _, w in named if w.ndim <= 1]
+    x_rate = plan.x_pace * plan.learning_rate
     pace = 5.0 if isinstance(model.base, ZeroBase) else 1.0
     groups = [
-        {"params": decayed, "weight_decay": plan.decay},
+        {"params": [w for of_items, w in matrices if of_items], "weight_decay": plan.decay},
+        {"params": [w for of_items, w in matrices if not of_items], "weight_decay": plan.decay, "lr": x_rate},
         {"params": others, "weight_decay": 0.0},
         {"params": list(model.correction.parameters()), "weight_decay": 0.0, "lr": pace * plan.learning_rate},
     ]

@@ -215,7 +215,7 @@ class Trainer:
         if not (math.isfinite(info.objective) and math.isfinite(found.objective)):
             return StopReason.NON_FINITE
         draws = found.effective_share * 4 * self.samples
-        failing = draws < MIN_EFFECTIVE_DRAWS or abs(found.total_mass - 1) > MASS_TOLERANCE
+        failing = self._fails(found)
         state.lost = state.lost + 1 if failing else 0
         if state.lost >= PATIENT_EPOCHS:
             if state.factor > 1 and state.proposal + 1 == len(self.proposals):
@@ -245,6 +245,8 @@ class Trainer:
         self, *, on_epoch: Callable[[EpochInfo], None] | None = None, should_stop: Callable[[], bool] | None = None
     ) -> StopReason:
         """Epochs until a reason to stop; the best model is restored. Raises `Cancelled` between epochs."""
+        if self.state.epoch == 0:
+            self.begin()
         while True:
             info = self.epoch()
             reason = self.judge(info)
@@ -260,6 +262,17 @@ class Trainer:
                 self.settle()
         self.model.eval()
         return reason
+
+    def begin(self) -> None:
+        """The model before any step is the first candidate: what training ends with is no worse on held-out rows."""
+        found = held_out(self.model, self.valid, self.proposal, samples=4 * self.samples, generator=self.generator)
+        if math.isfinite(found.objective) and not self._fails(found):
+            self.state.best, self.state.best_model = found.objective, copy.deepcopy(self.model.state_dict())
+
+    def _fails(self, found: HeldOut) -> bool:
+        """Whether a guard says that the draws or the log-partition are lost."""
+        draws = found.effective_share * 4 * self.samples
+        return draws < MIN_EFFECTIVE_DRAWS or abs(found.total_mass - 1) > MASS_TOLERANCE
 
     def settle(self) -> None:
         """The last epochs of the plan, on every row there is: held-out rows have said when to stop."""

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
-from jebm_core.distributions import ReferenceDistribution
+from jebm_core.distributions import Background, ReferenceDistribution, whole_background
 from jebm_core.rules.circuit import Circuit
 from jebm_core.rules.compiled import CompiledRules
 from jebm_core.spaces.factored import PointStatistics
@@ -145,8 +145,8 @@ class WeightedDistribution(ReferenceDistribution):
     def is_product(self) -> bool:
         return False
 
-    def is_family(self) -> bool:
-        return True
+    def background(self) -> Background:
+        return whole_background(self, self.eta)
 
     def _follow(
         self, y: Integer[Tensor, "*sample batch item"], flags: Bool[Tensor, "batch condition"]

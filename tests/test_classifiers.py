@@ -7,12 +7,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import skops.io
+import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.tree import DecisionTreeClassifier
 
-from jebm_core.classifiers import SMOOTHING, ClassifierMarginals, named_classifier
+from jebm_core.classifiers import SMOOTHING, PooledMarginals, folds_of, named_classifiers
 from jebm_core.errors import ModelFolderError
 from jebm_core.spaces import OutputSpace
 from tests import oracle
@@ -38,17 +39,22 @@ def probabilities(space: OutputSpace, eta: npt.NDArray[np.float32]) -> list[npt.
     return [np.exp(part) for part in parts]
 
 
+def shares(space: OutputSpace, y: npt.NDArray[np.int64], item: int) -> npt.NDArray[np.float64]:
+    """Of the options of one item among the rows, with one pseudo-observation."""
+    size = space.options_per_item()[item]
+    return (np.bincount(y[:, item], minlength=size) + 1 / size) / (len(y) + 1)
+
+
 @every_space
 def test_natural_parameters_are_the_smoothed_predictions(space: OutputSpace):
     x, y = data(space)
-    whole, _ = ClassifierMarginals.fit(space, LogisticRegression(), x, y)
+    whole, _ = PooledMarginals.fit(space, [LogisticRegression()], x, y)
     eta = whole.predict(x)
     assert eta.shape == (60, space.num_statistics)
     assert eta.dtype == np.float32
     for item, found in enumerate(probabilities(space, eta)):
-        size = space.options_per_item()[item]
         fitted = LogisticRegression().fit(x, y[:, item])
-        expected = np.full((60, size), SMOOTHING / size)
+        expected = np.tile(SMOOTHING * shares(space, y, item), (60, 1))
         expected[:, fitted.classes_] += (1 - SMOOTHING) * fitted.predict_proba(x)
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(found.sum(1), 1, rtol=1e-5)
@@ -57,7 +63,7 @@ def test_natural_parameters_are_the_smoothed_predictions(space: OutputSpace):
 @every_space
 def test_training_rows_are_predicted_by_clones_that_have_not_seen_them(space: OutputSpace):
     x, y = data(space)
-    whole, out_of_fold = ClassifierMarginals.fit(space, DecisionTreeClassifier(random_state=0), x, y, seed=5)
+    whole, out_of_fold = PooledMarginals.fit(space, [DecisionTreeClassifier(random_state=0)], x, y, seed=5)
 
     def of_the_truth(eta: npt.NDArray[np.float32]) -> float:
         found = probabilities(space, eta)
@@ -67,21 +73,23 @@ def test_training_rows_are_predicted_by_clones_that_have_not_seen_them(space: Ou
     assert of_the_truth(out_of_fold) < 0.9
     train, test = next(iter(KFold(5, shuffle=True, random_state=5).split(x)))
     one = DecisionTreeClassifier(random_state=0).fit(x[train], y[train, 0])
-    expected = np.full((len(test), space.options_per_item()[0]), SMOOTHING / space.options_per_item()[0])
+    expected = np.tile(SMOOTHING * shares(space, y[train], 0), (len(test), 1))
     expected[:, one.classes_] += (1 - SMOOTHING) * one.predict_proba(x[test])
     np.testing.assert_allclose(probabilities(space, out_of_fold[test])[0], expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["logistic", "forest"])
+@pytest.mark.parametrize("name", ["logistic", "forest", "stacked"])
 @every_space
 def test_named_classifiers_come_back_from_their_file(name: str, space: OutputSpace, tmp_path: Path):
     x, y = data(space, 30)
-    estimator = named_classifier(name, seed=3)
-    if name == "forest":
-        estimator.set_params(n_estimators=3)
-    fitted, _ = ClassifierMarginals.fit(space, estimator, x, y, folds=2)
+    estimators = named_classifiers(name, space, 30, 2, seed=3)
+    assert len(estimators) == (3 if name == "stacked" else 1)
+    for estimator in estimators:
+        if hasattr(estimator, "n_estimators"):
+            estimator.set_params(n_estimators=3)
+    fitted, _ = PooledMarginals.fit(space, estimators, x, y, folds=2)
     fitted.save(tmp_path / "reference.skops")
-    again = ClassifierMarginals.load(space, tmp_path / "reference.skops")
+    again = PooledMarginals.load(space, tmp_path / "reference.skops")
     np.testing.assert_array_equal(again.predict(x), fitted.predict(x))
 
 
@@ -89,11 +97,13 @@ def test_an_item_that_never_varies_needs_no_classifier(tmp_path: Path):
     space = subsets(2)
     x, y = data(space)
     y[:, 1] = 1
-    fitted, out_of_fold = ClassifierMarginals.fit(space, LogisticRegression(), x, y)
-    certain = np.log((1 - SMOOTHING / 2) / (SMOOTHING / 2))
-    np.testing.assert_allclose(out_of_fold[:, 1], certain, rtol=1e-5)
+    fitted, out_of_fold = PooledMarginals.fit(space, [LogisticRegression()], x, y)
+    for number in range(5):
+        rows = folds_of(60) == number
+        absent = SMOOTHING * shares(space, y[~rows], 1)[0]
+        np.testing.assert_allclose(out_of_fold[rows, 1], np.log((1 - absent) / absent), rtol=1e-5)
     fitted.save(tmp_path / "r.skops")
-    np.testing.assert_array_equal(ClassifierMarginals.load(space, tmp_path / "r.skops").predict(x), fitted.predict(x))
+    np.testing.assert_array_equal(PooledMarginals.load(space, tmp_path / "r.skops").predict(x), fitted.predict(x))
 
 
 class Unheard:
@@ -106,7 +116,7 @@ def test_unknown_types_are_refused_before_they_are_loaded(content: str, tmp_path
     stored: Any = [KNeighborsClassifier().fit(x, y[:, 0])] if content == "a neighbour" else [Unheard()]
     skops.io.dump(stored, tmp_path / "reference.skops")
     with pytest.raises(ModelFolderError) as caught:
-        ClassifierMarginals.load(subsets(1), tmp_path / "reference.skops")
+        PooledMarginals.load(subsets(1), tmp_path / "reference.skops")
     sentence = str(caught.value)
     assert sentence.startswith("reference.skops: expected classifiers of known types, found ")
     assert sentence.endswith("; load only models that you trust and fitted with this version.")
@@ -117,5 +127,41 @@ def test_unknown_types_are_refused_before_they_are_loaded(content: str, tmp_path
 def test_a_damaged_file_is_an_error_for_the_person(content: bytes, tmp_path: Path):
     (tmp_path / "reference.skops").write_bytes(content)
     with pytest.raises(ModelFolderError) as caught:
-        ClassifierMarginals.load(subsets(1), tmp_path / "reference.skops")
+        PooledMarginals.load(subsets(1), tmp_path / "reference.skops")
     assert str(caught.value).startswith("reference.skops: expected")
+
+
+@every_space
+def test_the_weights_of_a_pool_have_the_largest_likelihood(space: OutputSpace):
+    """Out of fold, and with the prior; a classifier that knows nothing is left out."""
+    x, y = data(space)
+    noise = DecisionTreeClassifier(random_state=0, max_depth=4, splitter="random", max_features=1)
+    pool, eta = PooledMarginals.fit(space, [LogisticRegression(), noise], x, y)
+    parts = [PooledMarginals.fit(space, [e], x, y)[1].astype(float) for e in (LogisticRegression(), noise)]
+    phi = space.statistics(torch.from_numpy(y)).double()
+
+    def loss(weights: npt.NDArray[np.float64]) -> float:
+        pooled = torch.from_numpy(weights[0] * base + weights[1] * parts[0] + weights[2] * parts[1])
+        nll = (space.linear_log_partition(pooled) - (pooled * phi).sum(-1)).mean().item()
+        return nll + float(np.square(weights - [0, 0.5, 0.5]).sum()) / (2 * len(x))
+
+    probability = [shares(space, y, item) for item in range(space.num_items)]
+    binary = space.num_statistics == space.num_items
+    base = np.concatenate([np.log(p[1:] / p[0]) if binary else np.log(p) for p in probability])
+    assert (pool.weights[1:] >= 0).all()
+    np.testing.assert_allclose(
+        eta, pool.weights[0] * base + pool.weights[1] * parts[0] + pool.weights[2] * parts[1], rtol=1e-4, atol=1e-4
+    )
+    best = loss(pool.weights)
+    for place in range(3):
+        for step in (-0.05, 0.05):
+            moved = pool.weights + step * np.eye(3)[place]
+            if (moved[1:] >= 0).all():
+                assert loss(moved) > best - 1e-7
+
+
+@pytest.mark.parametrize(
+    ("items", "rows", "members"), [(14, 1500, 3), (174, 400, 3), (22, 20_000, 3), (983, 13_000, 0)]
+)
+def test_classifiers_are_those_that_are_affordable(items: int, rows: int, members: int):
+    assert len(named_classifiers("stacked", subsets(items), rows, 500, seed=0)) == members

@@ -13,7 +13,8 @@ from jebm_core.fitting import fit
 from jebm_core.model import Context, JointModel
 from jebm_core.networks import Trunk
 from jebm_core.proposals import ListingProposal, MeanFieldProposal, Proposal
-from jebm_core.recipes import Architecture, anchors_of, build_model
+from jebm_core.recipes import Architecture, build_model
+from jebm_core.reference_recipes import anchors_of
 from jebm_core.settings import FitSettings
 from jebm_core.steps import CapturedStep, Plan, Rows, make_optimizer, objective_and_info, training_step
 from jebm_core.tables import Examples, guess_roles, read_examples, read_table

@@ -10,17 +10,15 @@ from jebm_core.errors import SpecError
 from jebm_core.model import Context
 from jebm_core.proposals import AnchoredProposal, ListingProposal, Proposal
 from jebm_core.recipes import (
-    MAX_ANCHORS,
     PAIR_VARIANCE,
     Architecture,
-    anchors_of,
     build_model,
     choose_architecture,
     choose_plan,
     choose_proposals,
     describe_space,
-    make_reference,
 )
+from jebm_core.reference_recipes import MAX_ANCHORS, anchors_of, make_reference
 from jebm_core.settings import AFFINITIES, LOG_PARTITIONS, PROPOSALS, REFERENCES, FitSettings
 from jebm_core.spaces import OutputSpace
 from jebm_core.steps import Rows

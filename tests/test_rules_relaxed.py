@@ -18,7 +18,8 @@ from jebm_core.evaluation.rules import rule_marginals, rule_samples, summarise_r
 from jebm_core.interactions import FORBIDDEN
 from jebm_core.model import Context
 from jebm_core.proposals import AnchoredProposal
-from jebm_core.recipes import anchors_of, build_model, choose_architecture
+from jebm_core.recipes import build_model, choose_architecture
+from jebm_core.reference_recipes import anchors_of
 from jebm_core.refinement import refine_log_partition
 from jebm_core.rules.budget import Budget
 from jebm_core.rules.checking import holds

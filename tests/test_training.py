@@ -23,7 +23,8 @@ from jebm_core.proposals import (
     ReferenceProposal,
     TiltProposal,
 )
-from jebm_core.recipes import Architecture, anchors_of, build_model
+from jebm_core.recipes import Architecture, build_model
+from jebm_core.reference_recipes import anchors_of
 from jebm_core.spaces import OutputSpace
 from jebm_core.steps import Plan, Rows, training_step
 from jebm_core.training import EpochInfo, StopReason, Trainer, held_out

@@ -20,13 +20,14 @@ from jebm_core.runs.records import GeneratorVersion, RunView, State
 from jebm_core.tables import read_table
 
 REFERENCES: Final = {
-    "auto": marked("Shares of the data, parts independent (usual choice)"),
+    "auto": marked("Chosen from the data (usual choice)"),
     "uniform": marked("Uniform: every valid combination alike"),
     "marginals": marked("Shares of the data, parts independent"),
     "candidates": marked("Observed combinations, smoothed"),
     "edits": marked("Observed combinations and what is one change away"),
     "logistic": marked("Logistic regression for each part"),
     "forest": marked("Random forest for each part"),
+    "stacked": marked("Pooled classifiers and observed combinations"),
     "table": marked("A table of candidates, simulated ones for instance"),
     "model": marked("A fitted model"),
 }

@@ -37,6 +37,7 @@ WORDS: Final[Mapping[str, str]] = {
     "model": marked("A fitted model"),
     "logistic": marked("Logistic regression for each part"),
     "forest": marked("Random forest for each part"),
+    "stacked": marked("Pooled classifiers and observed combinations"),
     "corrected": marked("Closed form plus a network"),
     "constant": marked("One number"),
     "linear": marked("Linear in the features"),

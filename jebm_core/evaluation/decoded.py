@@ -15,6 +15,7 @@ from jaxtyping import Float, Int64, Integer
 from torch import Tensor
 
 from jebm_core import decoding, metrics
+from jebm_core.draws import enough_draws
 from jebm_core.evaluation import unseen
 from jebm_core.evaluation.calibration import event_indicators
 from jebm_core.fitted import DRAWS, FittedModel
@@ -55,7 +56,8 @@ def decode_rows(
     contexts = len(distinct.x)
     listed = contexts * space.cardinality() <= MAX_LISTED
     proposal = ListingProposal(space, model.device) if listed else model.proposal()
-    count = space.cardinality() if isinstance(proposal, ListingProposal) else DRAWS + len(model.seen)
+    draws = enough_draws(model.model(distinct.rows(slice(0, 16))), proposal, DRAWS)
+    count = space.cardinality() if isinstance(proposal, ListingProposal) else draws + len(model.seen)
     size = max(1, min(512, _ELEMENTS // (space.num_items * count)))
     generator = torch.Generator(model.device).manual_seed(seed)
     uniform = torch.from_numpy(np.random.default_rng(seed).random(len(y)).astype(np.float32)).to(model.device)
@@ -71,7 +73,7 @@ def decode_rows(
     for start in range(0, contexts, size):
         tell(start / contexts)
         p = model.model(distinct.rows(slice(start, start + size)))
-        w = _weigh(p, proposal, generator)
+        w = _weigh(p, proposal, draws, generator)
         weight = w.log_weight.exp()
         if isinstance(proposal, ListingProposal):
             events = weight.T @ event_indicators(space, w.y[:, 0])
@@ -112,9 +114,9 @@ def decode_rows(
     return {key: value.cpu().double().numpy() for key, value in rows.items()}
 
 
-def _weigh(p: ConditionalModel, proposal: Proposal, generator: torch.Generator) -> _Weighed:
+def _weigh(p: ConditionalModel, proposal: Proposal, num_samples: int, generator: torch.Generator) -> _Weighed:
     """Draws and listed points as one set; the learned τ cancels from weights and densities."""
-    scored = score_draws(p, proposal.draw(p, DRAWS, generator=generator))
+    scored = score_draws(p, proposal.draw(p, num_samples, generator=generator))
     draws, ratio, tau = scored.draws, p.divergence.log_density_ratio, p.log_partition
     own_ratio, shared = ratio(scored.affinity - tau), draws.points_log_weight + ratio(scored.points_affinity - tau)
     weight = torch.cat([shared, draws.log_weight + own_ratio])

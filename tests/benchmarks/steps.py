@@ -63,7 +63,8 @@ def observed(items: int, features: int, count: int) -> "Rows":
 
 def network(affinity: str, base: str, rows: "Rows") -> "JointModel":
     """A model of the default size with fresh weights, ready to train."""
-    from jebm_core.recipes import RANK, Architecture, anchors_of, build_model
+    from jebm_core.recipes import RANK, Architecture, build_model
+    from jebm_core.reference_recipes import anchors_of
     from jebm_core.spaces import Subsets
 
     count = rows.y.shape[1]
@@ -81,7 +82,7 @@ def joint_step(
 ) -> Callable[[], object]:
     """A joint training step, as the trainer makes it."""
     from jebm_core.proposals import AnchoredProposal, MeanFieldProposal, TiltProposal
-    from jebm_core.recipes import anchors_of
+    from jebm_core.reference_recipes import anchors_of
     from jebm_core.steps import Plan, make_optimizer, training_step
 
     model = network(affinity, base, rows)

@@ -52,6 +52,7 @@ from jebm_core.references import (
     PredictedReference,
     Reference,
     RuledReference,
+    StackedReference,
     UniformReference,
 )
 from jebm_core.rules.compiled import compile_rules
@@ -171,11 +172,19 @@ def distinct_outputs(space: OutputSpace, rows: int = 7, seed: int = 0) -> Tensor
     return torch.unique(some_outputs(space, rows, seed), dim=0)
 
 
+def stacked_reference(space: OutputSpace) -> StackedReference:
+    """With a table of a few combinations, and every number away from its limits."""
+    points = distinct_outputs(space)
+    bias, frequency = uniform(81, len(points)), (1 + uniform(82, len(points), spread=0.9)) / len(points)
+    return StackedReference(space, points, bias, frequency / frequency.sum(), scale=0.7, share=0.6, surprise=0.1)
+
+
 REFERENCES: dict[str, Callable[[OutputSpace], Reference]] = {
     "uniform": UniformReference,
     "marginals": lambda space: MarginalReference.fit(space, some_outputs(space)),
     "predicted": PredictedReference,
     "candidates": lambda space: CandidateReference.fit(space, some_outputs(space), smoothing=0.2),
+    "stacked": stacked_reference,
     "mixture": lambda space: MixtureReference(
         [PredictedReference(space), CandidateReference.fit(space, some_outputs(space)), UniformReference(space)],
         [0.5, 0.3, 0.2],

@@ -161,6 +161,24 @@ def test_what_calls_itself_a_product_is_one(build: Callable[[OutputSpace], Refer
         torch.testing.assert_close(probabilities, together)
 
 
+@every_case
+def test_off_a_few_points_q_is_a_share_of_its_background(
+    build: Callable[[OutputSpace], ReferenceDistribution], space: OutputSpace
+):
+    q = build(space)
+    background = q.background()
+    if background is None:
+        return
+    below = background.log_share + background.family.log_prob_of(space.listing())
+    elsewhere = torch.ones(space.cardinality(), dtype=torch.bool)
+    elsewhere[oracle.index_of(space, background.points)] = False
+    torch.testing.assert_close(below[elsewhere], listed(q)[elsewhere])
+    assert (listed(q) >= below - 1e-9).all()
+    again = background.family.tilt(uniform(61, BATCH, space.num_statistics)).background()
+    assert again is not None
+    assert len(again.points) == 0
+
+
 @every_space
 @pytest.mark.parametrize("smoothing", [0.5, 3.0])
 def test_fitted_marginals_are_smoothed_shares(space: OutputSpace, smoothing: float):

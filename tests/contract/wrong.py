@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from jebm_core.classifiers import named_classifier
+from jebm_core.classifiers import named_classifiers
 from jebm_core.divergences import Tsallis, divergence_from_name
 from jebm_core.networks import correction_network
 from jebm_core.references import CandidateReference, MixtureReference, UniformReference
@@ -105,6 +105,7 @@ WRONG: dict[str, Wrong] = {
         "Expected a log-partition among constant, linear, mlp, residual, found 'cubic'.",
     ),
     "unknown classifier": Wrong(
-        lambda: named_classifier("svm", seed=0), "Expected a classifier among logistic, forest, found 'svm'."
+        lambda: named_classifiers("svm", subsets(2), 10, 2, seed=0),
+        "Expected a classifier among logistic, forest, found 'svm'.",
     ),
 }

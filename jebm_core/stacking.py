@@ -1,0 +1,106 @@
+"""Fit a `StackedReference`: which observed combinations get a probability of their own, and how much."""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from jebm_core.references import StackedReference
+from jebm_core.spaces import OutputSpace
+
+BIAS_VARIANCE = 3.0
+"""Prior variance of b: a factor of six more or less frequent than the marginals say is nothing unusual."""
+MAX_ROWS = 4000
+"""Rows that the table is fitted to."""
+
+
+def fit_stacked(
+    space: OutputSpace,
+    eta: Float[Tensor, "row statistic"],
+    y: Int64[Tensor, "row item"],
+    fold: npt.NDArray[np.int64],
+    points: Int64[Tensor, "point item"],
+) -> StackedReference | None:
+    """Maximum likelihood of s, b, α and ε; None where no combination comes back.
+
+        max Σ_n log(α 1[y_n known] π(y_n|x_n) + (1 − α) q_η(x_n)(y_n)) − |b|² / (2 · variance) + log(α ε (1 − α))
+
+    The prior stands for two more rows: one that surprised the classifiers, and one that the table did not have. With
+    few rows nothing is ever certain.
+
+    A row's combination counts as known, and competes for its probability, only where it also occurs outside of the
+    row's own fold: else a combination that was seen once would look like one that is to be expected again.
+
+    Args:
+        eta: out-of-fold natural parameters.
+        fold: the fold of each row in which they were predicted.
+        points: distinct combinations, among those of ``y``.
+
+    Cost: about 100 products of rows by statistics by points; 4,000 rows at most.
+    """
+    kept = torch.from_numpy(np.linspace(0, len(y) - 1, min(len(y), MAX_ROWS)).round().astype(np.int64))
+    known, which = _known(space, y, fold, points)
+    eta, y, known, which = eta[kept].double(), y[kept], known[torch.from_numpy(fold)[kept]], which[kept]
+    phi = space.statistics(points).double()
+    score = eta @ phi.T
+    background = (eta * space.statistics(y).double()).sum(-1) - space.linear_log_partition(eta)
+    listed = which >= 0
+    column = which.clamp_min(0).unsqueeze(-1)
+    listed = listed & known.gather(1, column).squeeze(-1)
+    if not listed.any():
+        return None
+    known = known | ~known.any(1, keepdim=True)  # a fold that holds all of them: nothing is listed there
+
+    frequency = torch.bincount(which[which >= 0], minlength=len(points)).double()
+    frequency = frequency / frequency.sum()
+    bias = torch.zeros(len(points), dtype=torch.float64, requires_grad=True)
+    scale = torch.tensor(0.8, dtype=torch.float64, requires_grad=True)
+    odds = torch.tensor([0.0, -3.0], dtype=torch.float64, requires_grad=True)  # of α and of ε
+    optimizer = torch.optim.LBFGS([bias, scale, odds], max_iter=100, line_search_fn="strong_wolfe")
+    no_frequency = torch.where(known, frequency, 0.0).sum(1)
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        (log_share, log_surprise), (log_rest, log_expected) = logsigmoid(odds), logsigmoid(-odds)
+        expected = torch.where(known, scale * score + bias, -torch.inf)
+        expected = expected.gather(1, column).squeeze(-1) - expected.logsumexp(1)
+        surprising = (frequency[column.squeeze(-1)] / no_frequency).log()
+        own = torch.logaddexp(log_expected + torch.where(listed, expected, 0.0), log_surprise + surprising)
+        both = torch.logaddexp(log_share + own, log_rest + background)
+        likelihood = torch.where(listed, both, log_rest + background).mean()
+        prior = (log_share + log_surprise + log_rest - bias.square().sum() / (2 * BIAS_VARIANCE)) / len(fold)
+        loss = -likelihood - prior
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)  # pyright: ignore[reportArgumentType]
+    share, surprise = odds.detach().sigmoid().tolist()
+    dtype = torch.get_default_dtype()
+    return StackedReference(
+        space,
+        points,
+        bias.detach().to(dtype),
+        frequency.to(dtype),
+        scale=scale.item(),
+        share=share,
+        surprise=surprise,
+    )
+
+
+def _known(
+    space: OutputSpace, y: Int64[Tensor, "row item"], fold: npt.NDArray[np.int64], points: Int64[Tensor, "point item"]
+) -> tuple[Tensor, Tensor]:
+    """Which points occur outside of each fold [fold, point], and which point each row is (−1: none)."""
+    keys, order = space.key(points).sort()
+    own = space.key(y)
+    slot = torch.searchsorted(keys, own).clamp_max(len(keys) - 1)
+    which = torch.where(keys[slot] == own, order[slot], -1)
+    folds = int(fold.max()) + 1
+    counts = torch.zeros(folds, len(points), dtype=torch.int64)
+    inside = which >= 0
+    counts.index_put_(
+        (torch.from_numpy(fold)[inside], which[inside]), torch.ones(1, dtype=torch.int64), accumulate=True
+    )
+    return counts.sum(0) - counts > 0, which

@@ -1,0 +1,148 @@
+"""Stacked references: what the table of observed combinations is fitted to, and models on top of it."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from jebm_core import FitSettings, evaluate, fit, load
+from jebm_core.classifiers import folds_of
+from jebm_core.losses import estimated_log_partition, score_draws
+from jebm_core.model import AnchoredBase, ConditionalModel, MeanFieldBase
+from jebm_core.proposals import AnchoredProposal, MeanFieldProposal, Proposal
+from jebm_core.reference_recipes import anchors_of
+from jebm_core.references import StackedReference
+from jebm_core.spaces import OutputSpace
+from jebm_core.stacking import BIAS_VARIANCE, fit_stacked
+from tests import oracle
+from tests.contract.cases import conditional_model, configurations, rankings, stacked_reference, subsets
+from tests.oracle import seeded, uniform, z_limit, z_scores
+from tests.test_baselines import examples
+
+SPACES = {"subsets": subsets(4), "configurations": configurations(3, 2, 2), "rankings": rankings(3)}
+every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+PAIRED = {name: space for name, space in SPACES.items() if name != "rankings"}
+every_paired = pytest.mark.parametrize("space", PAIRED.values(), ids=PAIRED)
+
+
+def data(space: OutputSpace, rows: int = 80) -> tuple[Tensor, Tensor]:
+    """η, and outputs that follow them but for one combination that is far more frequent."""
+    eta = uniform(1, rows, space.num_statistics)
+    y = space.linear_sample(eta, 1, generator=seeded(2))[0].long()
+    y[: rows // 3] = y[0].clone()
+    return eta, y
+
+
+def objective(space: OutputSpace, eta: Tensor, y: Tensor, fold: np.ndarray, q: StackedReference) -> float:
+    """What `fit_stacked` maximises, one row and one fold at a time."""
+    eta, total = eta.double(), 0.0
+    index = {tuple(point): number for number, point in enumerate(q.points.tolist())}
+    alpha, epsilon = q.share.item(), q.surprise.item()
+    counts = torch.tensor([sum(tuple(row) == point for row in y.tolist()) for point in index]).double()
+    for n, row in enumerate(map(tuple, y.tolist())):
+        others = {tuple(other) for m, other in enumerate(y.tolist()) if fold[m] != fold[n]}
+        known = torch.tensor([point in others for point in index])
+        table = 0.0
+        if row in others:
+            expected = torch.where(known, q.scale * (space.statistics(q.points).double() @ eta[n]) + q.bias, -math.inf)
+            frequency = torch.where(known, counts, 0.0)
+            place = index[row]
+            table = (1 - epsilon) * expected.softmax(0)[place] + epsilon * frequency[place] / frequency.sum()
+        phi = space.statistics(torch.tensor(row))
+        product = (eta[n] @ phi.double() - space.linear_log_partition(eta[n])).exp()
+        total += math.log(alpha * table + (1 - alpha) * product)
+    prior = -q.bias.square().sum().item() / (2 * BIAS_VARIANCE) + math.log(alpha * epsilon * (1 - alpha))
+    return total + prior
+
+
+@every_space
+def test_the_table_has_the_largest_penalised_likelihood(space: OutputSpace):
+    eta, y = data(space)
+    fold = folds_of(len(y))
+    with oracle.double_precision():
+        q = fit_stacked(space, eta.double(), y, fold, anchors_of(y))
+        assert q is not None
+        best = objective(space, eta, y, fold, q)
+        for name, buffer in q.named_buffers():
+            if name in ("points", "frequency"):
+                continue
+            for place in range(min(3, buffer.numel())):
+                for step in (-0.02, 0.02):
+                    moved = buffer.clone()
+                    moved.view(-1)[place] += step
+                    before = buffer.clone()
+                    buffer.copy_(moved)
+                    if 0 < q.surprise < 1 and 0 < q.share < 1:
+                        assert objective(space, eta, y, fold, q) < best + 1e-6, name
+                    buffer.copy_(before)
+
+
+def test_what_never_comes_back_gets_no_table():
+    space = subsets(6)
+    y = space.listing()[:40]
+    assert fit_stacked(space, uniform(1, 40, 6), y, folds_of(40), y) is None
+
+
+def test_classifiers_that_are_never_wrong_are_not_believed_without_end():
+    """200 rows whose combination η gives away: a row that contradicts it costs about what 200 rows can say."""
+    space = subsets(3)
+    y = torch.tensor([[1, 0, 0], [0, 1, 1]]).repeat(100, 1)
+    q = fit_stacked(space, 40.0 * (y - 0.5), y, folds_of(200), anchors_of(y))
+    assert q is not None
+    wrong = q(torch.tensor([[20.0, -20.0, -20.0]])).log_prob(torch.tensor([[[0, 1, 1]]])).item()
+    assert -math.log(200) - 3 < wrong < -math.log(200) + 1
+
+
+def stacked_model(space: OutputSpace) -> ConditionalModel:
+    return conditional_model(space, "pairwise", reference=stacked_reference(space))
+
+
+@every_paired
+def test_bounds_are_bounds_and_exact_where_everything_is_listed(space: OutputSpace):
+    with oracle.double_precision():
+        p = stacked_model(space)
+        truth = oracle.listed(p).log_partition
+        assert p.is_certified
+        table = stacked_reference(space).points
+        mean_field, _ = MeanFieldBase()(p)
+        anchored, _ = AnchoredBase(table)(p)
+        everything, _ = AnchoredBase(space.listing())(p)
+        assert (mean_field <= truth).all()
+        assert (mean_field <= anchored + 1e-9).all()
+        assert (anchored <= truth + 1e-9).all()
+        assert (anchored > mean_field + 0.01).any()
+        torch.testing.assert_close(everything, truth)
+
+
+@every_paired
+@pytest.mark.parametrize("name", ["meanfield", "anchored"])
+def test_draws_beside_a_table_estimate_without_bias(space: OutputSpace, name: str):
+    """20,000 estimates of Z from 8 draws each; seed 5, false-alarm rate 1e-4."""
+    with oracle.double_precision():
+        p = stacked_model(space)
+        table = stacked_reference(space).points
+        proposal: Proposal = MeanFieldProposal() if name == "meanfield" else AnchoredProposal(space, table)
+        draws = proposal.draw(p, 8 * 20_000, generator=seeded(5))
+        scored = score_draws(p, draws)
+        shared = (draws.points_log_weight + scored.points_affinity).exp().sum(0)
+        own = (draws.log_weight + scored.affinity).exp() * len(draws.y)
+        truth = oracle.listed(p).log_partition.exp()
+        assert len(draws.points) == len(table)
+        assert (z_scores(own, truth - shared).abs() < z_limit(len(truth))).all()
+        torch.testing.assert_close(estimated_log_partition(scored).exp(), truth, rtol=0.05, atol=0)
+
+
+@pytest.mark.parametrize("kind", ["subsets", "configurations", "rankings"])
+def test_a_fit_stacks_by_default_and_comes_back_from_its_folder(kind: str, tmp_path):
+    given = examples(kind)
+    model = fit(given, FitSettings(epochs=3)).model
+    assert model.record.architecture.reference in ("stacked", "predicted")
+    model.save(tmp_path / "m")
+    again = load(tmp_path / "m")
+    context = again.context(given.table)
+    y = torch.from_numpy(given.outputs.values)
+    torch.testing.assert_close(again.log_prob(context, y).value, model.log_prob(model.context(given.table), y).value)
+    found = evaluate(again, given, bootstrap=5)
+    assert math.isfinite(found.nll)
