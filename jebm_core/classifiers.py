@@ -61,10 +61,11 @@ def named_classifiers(name: str, space: OutputSpace, rows: int, features: int, *
     if name != "stacked":
         raise SpecError("Expected a classifier among logistic, forest, found {found!r}.", found=name)
     found: list[Any] = []
+    jobs = -1 if rows > 1000 else None  # threads cost more than they save on few rows
     for forest, least in ((RandomForestClassifier, 1), (ExtraTreesClassifier, 3)):
         fitting = [n for n in (least, 3, 10, 30) if n >= least and _tree_numbers(space, rows, n) <= MAX_TREE_NUMBERS]
         if fitting:
-            found.append(forest(TREES, min_samples_leaf=fitting[0], random_state=seed, n_jobs=-1))
+            found.append(forest(TREES, min_samples_leaf=fitting[0], random_state=seed, n_jobs=jobs))
     if rows * features * space.num_items <= MAX_LOGISTIC_COST:
         found.append(make_pipeline(StandardScaler(), LogisticRegression(C=0.02, max_iter=300)))
     return found

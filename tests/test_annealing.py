@@ -158,7 +158,7 @@ def test_a_reference_with_candidates_is_annealed():
     p = ConditionalModel(KL(), q, Scores(SUBSETS, torch.randn(ROWS, 10, generator=g) / 3, full(SUBSETS, ROWS, g)))
     exact = listed_log_partition(p)
     estimate = estimate_from_weights(anneal(p, num_chains=64, temperatures=20, generator=g))
-    # As above; chains move between the candidates by draws from the tilt alone, so that intervals are wider.
+    # As above: the candidates are summed, chains move in what is left.
     assert ((estimate.low <= exact) & (exact <= estimate.high)).sum() >= 33
 
 

@@ -136,7 +136,7 @@ def test_keys_of_audit_are_those_documented(folder):
 @pytest.mark.slow
 def test_model_files_are_those_documented(folder):
     rows = dict(re.findall(r"^\| `(\w+\.\w+)` \| (.+) \|$", CHAPTERS["Files of a model"], flags=re.MULTILINE))
-    assert {file.name for file in (folder / "model").iterdir()} == set(rows) - {"reference.skops"}
+    assert {file.name for file in (folder / "model").iterdir()} == set(rows)
     record = json.loads((folder / "model" / "model.json").read_text("utf-8"))
     assert set(re.findall(r"`(\w+)`", rows["model.json"])) == set(record)
 

@@ -23,7 +23,7 @@ from jebm_core.settings import AFFINITIES, LOG_PARTITIONS, PROPOSALS, REFERENCES
 from jebm_core.spaces import OutputSpace
 from jebm_core.steps import Rows
 from jebm_core.training import held_out
-from tests.contract.cases import configurations, rankings, some_outputs, subsets
+from tests.contract.cases import configurations, rankings, some_outputs, stacked_reference, subsets
 from tests.oracle import index_of, seeded, uniform
 
 SPACES: dict[str, OutputSpace] = {
@@ -81,8 +81,9 @@ def test_every_reference_and_log_partition_give_a_model_that_trains(
     rows = rows_of(space)
     settings = FitSettings(reference=reference, log_partition=log_partition)
     table = rows.y if reference == "table" else None
-    shape = choose_architecture(space, rows, settings, table)
-    model = build_model(space, shape, rows.y, table)
+    fitted = stacked_reference(space) if reference == "stacked" else None
+    shape = choose_architecture(space, rows, settings, table, fitted)
+    model = build_model(space, shape, rows.y, table, fitted)
     assert reference in ("auto", shape.reference)
     rows = with_inputs(rows, model.reference.input_width)
     for proposal in choose_proposals(space, model, rows, settings):

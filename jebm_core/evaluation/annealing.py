@@ -13,6 +13,7 @@ where y_t is moved from y_{t−1} by a kernel that leaves f_{β_t} as it is. Ker
 - `Subsets` and `Configurations` with quadratic h and independent items in q: a Gibbs sweep over the items, for all
   chains and rows at once. The fields U φ follow each item inside a block of items, and each block in one matrix
   product.
+- a reference with a table of points of its own: chains for its background, the points summed.
 - everything else: Metropolis moves of one item (two items swap in a ranking), and one draw from q_θ̃ a temperature,
   which jumps between modes.
 
@@ -27,9 +28,9 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from jebm_core.distributions import Background, LinearDistribution
 from jebm_core.interactions import FullQuadratic, LowRankQuadratic, linear_energy
 from jebm_core.model import ConditionalModel
-from jebm_core.references import LinearDistribution
 from jebm_core.spaces import Configurations, OutputSpace, Rankings, Subsets
 
 MAX_MOVES = 64
@@ -62,18 +63,40 @@ def anneal(
     torch.Size([8, 3])
     """
     with torch.no_grad():
+        if p.background is not None and len(p.background.points):
+            return _beside_points(p, p.background, num_chains, temperatures, generator, on_temperature)
         couplings = _couplings(p)
         if couplings is None:
             return _metropolis(p, num_chains, temperatures, generator, on_temperature)
         return _gibbs(p, couplings, num_chains, temperatures, generator, on_temperature)
 
 
+def _beside_points(
+    p: ConditionalModel,
+    background: Background,
+    num_chains: int,
+    temperatures: int,
+    generator: torch.Generator | None,
+    on_temperature: Callable[[float], None] | None,
+) -> Tensor:
+    """Chains for the background b alone; what q has more on its points is summed:
+
+    Z_q = share · Z_b + Σ_points e^{g(x,y)} (q(y) − share · b(y)).
+    """
+    alone = ConditionalModel(p.divergence, background.family, p.scores)
+    log_w = background.log_share + anneal(
+        alone, num_chains=num_chains, temperatures=temperatures, generator=generator, on_temperature=on_temperature
+    )
+    log_q = p.reference.log_prob_of(background.points).double()
+    below = (background.log_share + background.family.log_prob_of(background.points)).double()
+    more = log_q + torch.log1p(-torch.exp((below - log_q).clamp(max=0.0)))
+    return torch.logaddexp(log_w, (more + p.affinity_of(background.points)).logsumexp(0))
+
+
 def elements_per_row(p: ConditionalModel, *, num_chains: int, temperatures: int) -> int:
     """About how many numbers `anneal` holds for one row: the caller chooses how many rows to anneal at once."""
-    space = p.space
-    if isinstance(p.scores.interaction, FullQuadratic | LowRankQuadratic) and isinstance(
-        p.reference, LinearDistribution
-    ):
+    space, family = p.space, p.reference if p.background is None else p.background.family
+    if isinstance(p.scores.interaction, FullQuadratic | LowRankQuadratic) and isinstance(family, LinearDistribution):
         return space.num_statistics * (space.num_statistics + 4 * num_chains)
     return num_chains * (8 * space.num_statistics + 2 * temperatures * space.num_items)
 
