@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 SUITES = ("steps", "scoring", "memory", "startup", "accuracy", "rules", "peers", "sets")
 MODEL_CODE = ("jebm_core/*.py", "jebm_core/spaces/*.py", "jebm_core/decoding/*.py")
 TABLE_CODE = ("jebm_core/tables/*.py",)
-_JUDGES = {"findings", "TARGETS"}
+_JUDGES = {"findings", "TARGETS", "COUNTS"}
 
 Result = dict[str, Any]
 Results = Mapping[str, Result]

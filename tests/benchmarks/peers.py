@@ -5,7 +5,7 @@ from typing import Any
 from tests.benchmarks.field.data import DATA, MULTILABEL, RANKINGS, SPLITS
 from tests.benchmarks.field.entries import SHARED_CODE, Entry, entered, fields, function_of, missing, ourselves
 from tests.benchmarks.field.verdicts import F1, NLL, TAU, count_ahead, judge
-from tests.benchmarks.harness import Finding, Measurement, Result, Results, Suite
+from tests.benchmarks.harness import Finding, Measurement, Result, Results, Suite, Target
 
 SEEDS = (0, 1, 2, 3, 4)
 SUBSET_PEERS = {
@@ -40,6 +40,8 @@ TARGETS = {
     "vowel": (0.7426, "logistic min-min, permutahedron, three splits"),
     "wine": (0.9198, "logistic min-min, Birkhoff, three splits"),
 }
+COUNTS = {"subsets": {"ahead": Target("≥", 4)}, "rankings": {"better": Target("≥", 4)}}
+"""On how many of five or six data sets −log p should be ahead."""
 
 
 def measure(settings: dict[str, Any]) -> Result:
@@ -67,8 +69,8 @@ def findings(results: Results) -> list[Finding]:
         found = fields(results, names, peers)
         for field in found:
             rows += judge(field, (first, NLL), TARGETS[field.data])
-        for score in (first, NLL):
-            counts += count_ahead(found, score, kind)
+        counts += count_ahead(found, first, kind)
+        counts += count_ahead(found, NLL, kind, **COUNTS[kind])
     return rows + counts
 
 
@@ -92,7 +94,8 @@ SUITE = Suite(
     "shown (0 where truth and answer are both empty). Subsets: the data's own test rows, of cal500 40 % of the rows; "
     "random methods with five seeds. Rankings: 20 % of the rows, ten times. −log p of independent items has "
     "probabilities clipped to 0.0001; that of a random forest and of kernel ridge over rankings is Mallows' model "
-    "around the predicted one; ours has the audited log-partition. Settings of peers come from training rows alone. "
+    "around the predicted one; ours has the audited log-partition. Settings of peers come from training rows; pace and "
+    "sampling of boosted trees alone were compared on test rows, to their advantage. "
     "Differences have 95 % intervals of 1,000 paired resamples of test rows; the best peer is the best on these rows. "
     "Published figures: Sander et al., ICML 2025.",
     SHARED_CODE,

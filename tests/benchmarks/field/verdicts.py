@@ -130,21 +130,27 @@ def judge(field: Field, measures: Sequence[Measure], published: tuple[float, str
     return found + [_peer(field, name, measures[0]) for name in field.results if name != OURS]
 
 
-def count_ahead(fields: Sequence[Field], measure: Measure, kind: str) -> list[Finding]:
-    """On how many data sets we are clearly ahead of every peer, and on how many our mean is the best."""
+def count_ahead(
+    fields: Sequence[Field], measure: Measure, kind: str, *, ahead: Target | None = None, better: Target | None = None
+) -> list[Finding]:
+    """On how many data sets we are clearly ahead of every peer, and on how many our mean is the best.
+
+    Args:
+        ahead, better: on how many we should be.
+    """
     judged = {field.data: field.comparison(measure) for field in fields if field.peers}
     if not judged:
         return []
     words: dict[str, list[str]] = {}
     for data, found in judged.items():
         words.setdefault(found.word(measure.larger), []).append(data)
-    better = [data for data, found in judged.items() if (found.difference > 0) == measure.larger]
+    leads = [data for data, found in judged.items() if (found.difference > 0) == measure.larger]
     told = "; ".join(f"{word}: {', '.join(words[word])}" for word in ("ahead", "tied", "behind") if word in words)
     sources = tuple(f"{field.data}, {name}" for field in fields for name in (OURS, *field.peers) if field.peers)
     what = f"{kind}: data sets, of {len(judged)}, with {measure.name}"
     return [
-        Finding(f"{what} clearly ahead of every peer's", len(words.get("ahead", ())), "", None, told, sources),
-        Finding(f"{what} better than every peer's", len(better), "", None, ", ".join(better), sources),
+        Finding(f"{what} clearly ahead of every peer's", len(words.get("ahead", ())), "", ahead, told, sources),
+        Finding(f"{what} better than every peer's", len(leads), "", better, ", ".join(leads), sources),
     ]
 
 
