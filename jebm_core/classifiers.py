@@ -17,6 +17,7 @@ Source: Wolpert, *Stacked generalization*, Neural Networks 5 (1992); logarithmic
 probability distributions*, Statistical Science 1 (1986).
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, final
@@ -32,7 +33,12 @@ from jebm_core.spaces import OutputSpace
 SMOOTHING = 0.01
 """Share of the training rows' own shares mixed into each prediction, so that no combination is impossible under q."""
 FOLDS = 5
-TREES = 200
+TREES, LEAST_TREES = 200, 25
+MAX_TREE_ROWS = 4000
+"""Rows that one tree is grown on; others are drawn for each."""
+MAX_FOREST_COST = 2 * 10**9
+"""Rows · log₂ rows · √features · options of all trees together, about 10 s of one core: fewer trees where each costs
+more, and no forest where that leaves too few."""
 MAX_POOLED_ROWS = 4000
 """Rows that choose the weights of a pool; a handful of numbers needs no more."""
 MAX_TREE_NUMBERS = 2**24
@@ -62,18 +68,20 @@ def named_classifiers(name: str, space: OutputSpace, rows: int, features: int, *
         raise SpecError("Expected a classifier among logistic, forest, found {found!r}.", found=name)
     found: list[Any] = []
     jobs = -1 if rows > 1000 else None  # threads cost more than they save on few rows
+    grown = min(rows, MAX_TREE_ROWS)
+    options = sum(space.options_per_item())
+    trees = min(TREES, int(MAX_FOREST_COST / (grown * math.log2(grown) * math.sqrt(features) * options)))
+    most = MAX_TREE_ROWS if rows > MAX_TREE_ROWS else None
     for forest, least in ((RandomForestClassifier, 1), (ExtraTreesClassifier, 3)):
-        fitting = [n for n in (least, 3, 10, 30) if n >= least and _tree_numbers(space, rows, n) <= MAX_TREE_NUMBERS]
-        if fitting:
-            found.append(forest(TREES, min_samples_leaf=fitting[0], random_state=seed, n_jobs=jobs))
+        # Every node holds a number an option.
+        leaves = [n for n in (1, 3, 10, 30) if n >= least and trees * 1.2 * grown / n * options <= MAX_TREE_NUMBERS]
+        if leaves and trees >= LEAST_TREES:
+            bootstrap = forest is RandomForestClassifier or most is not None
+            how = {"bootstrap": bootstrap, "max_samples": most, "random_state": seed, "n_jobs": jobs}
+            found.append(forest(trees, min_samples_leaf=leaves[0], **how))
     if rows * features * space.num_items <= MAX_LOGISTIC_COST:
         found.append(make_pipeline(StandardScaler(), LogisticRegression(C=0.02, max_iter=300)))
     return found
-
-
-def _tree_numbers(space: OutputSpace, rows: int, leaf: int) -> float:
-    """About how many numbers the nodes of a forest hold: one an option, in every node."""
-    return TREES * 1.2 * rows / leaf * sum(space.options_per_item())
 
 
 def folds_of(rows: int, *, folds: int = FOLDS, seed: int = 0) -> npt.NDArray[np.int64]:
