@@ -18,7 +18,7 @@ probability distributions*, Statistical Science 1 (1986).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, final
 from zipfile import ZIP_DEFLATED, BadZipFile
@@ -123,18 +123,21 @@ class PooledMarginals:
         *,
         folds: int = FOLDS,
         seed: int = 0,
+        on_part: Callable[[int, int], None] | None = None,
     ) -> tuple["PooledMarginals", npt.NDArray[np.float32]]:
         """Fit to all rows, and predict each row from clones fitted without its fold. One estimator alone is taken at
         its word: it has weight one.
 
         Args:
             estimators: unfitted scikit-learn classifiers with ``predict_proba``.
+            on_part: hears of progress as (done, of), and may raise to stop.
 
         Returns:
             The fitted marginals and out-of-fold η [row, statistic].
         """
         from sklearn.base import clone
 
+        parts = (folds + 1) * len(estimators)
         fold = folds_of(len(x), folds=folds, seed=seed)
         apart = np.zeros((len(estimators), len(x), space.num_statistics))
         for number in range(folds):
@@ -142,6 +145,8 @@ class PooledMarginals:
             for m, estimator in enumerate(estimators):
                 part = _fit_member(clone(estimator), x[rows], y[rows])
                 apart[m, ~rows] = _parameters(space, part, x[~rows], _shares(space, y[rows]))
+                if on_part is not None:
+                    on_part(number * len(estimators) + m + 1, parts)
         shares = _shares(space, y)
         apart = np.concatenate([_parameters(space, [], x, shares)[None], apart])
         members = [_fit_member(clone(estimator), x, y) for estimator in estimators]

@@ -130,9 +130,14 @@ class _Run:
         if self.should_stop is not None and self.should_stop():
             raise Cancelled("The fit was cancelled.")
 
+    def on_part(self, done: int, of: int) -> None:
+        """A classifier of the reference is ready."""
+        self.report(Progress("reference", done, of))
+        self.stop_if_asked()
+
     def run(self) -> Fit:
         self.report(Progress("reference"))
-        prepared = prepare(self.examples, self.settings, self.device, self.given)
+        prepared = prepare(self.examples, self.settings, self.device, self.given, self.on_part)
         self.notes.extend([*prepared.notes, *prepared.encoder.notes])
         self.space, self.classifier, self.schema = prepared.space, prepared.classifier, prepared.schema
         self.table, self.reference = prepared.table, prepared.reference

@@ -2,6 +2,7 @@
 training part alone."""
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,8 +70,12 @@ def prepare(
     settings: FitSettings,
     device: torch.device,
     given: Given = Given(),
+    on_part: Callable[[int, int], None] | None = None,
 ) -> Prepared:
     """Split, encode and move to the device.
+
+    Args:
+        on_part: hears how far the classifiers are, as (done, of), and may raise to stop.
 
     Raises:
         UserError: fewer than 20 rows, features that can't be used, columns of another kind than the settings say, or
@@ -128,7 +133,9 @@ def prepare(
         # Held-out rows get out-of-fold predictions like all others, so classifiers may learn from every row – but for
         # held-out combinations, which nothing may have seen.
         rows = train if mode == "combinations" else np.arange(count)
-        marginals, out_of_fold = PooledMarginals.fit(space, estimators, x[rows], y[rows], seed=settings.seed)
+        marginals, out_of_fold = PooledMarginals.fit(
+            space, estimators, x[rows], y[rows], seed=settings.seed, on_part=on_part
+        )
         inputs = marginals.predict(x) if mode == "combinations" else np.zeros_like(out_of_fold)
         inputs[rows] = out_of_fold
         fold = np.zeros(count, dtype=np.int64)
