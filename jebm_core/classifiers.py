@@ -71,13 +71,13 @@ def named_classifiers(name: str, space: OutputSpace, rows: int, features: int, *
     grown = min(rows, MAX_TREE_ROWS)
     options = sum(space.options_per_item())
     trees = min(TREES, int(MAX_FOREST_COST / (grown * math.log2(grown) * math.sqrt(features) * options)))
-    most = MAX_TREE_ROWS if rows > MAX_TREE_ROWS else None
+    share = MAX_TREE_ROWS / rows if rows > MAX_TREE_ROWS else None
     for forest, least in ((RandomForestClassifier, 1), (ExtraTreesClassifier, 3)):
         # Every node holds a number an option.
         leaves = [n for n in (1, 3, 10, 30) if n >= least and trees * 1.2 * grown / n * options <= MAX_TREE_NUMBERS]
         if leaves and trees >= LEAST_TREES:
-            bootstrap = forest is RandomForestClassifier or most is not None
-            how = {"bootstrap": bootstrap, "max_samples": most, "random_state": seed, "n_jobs": jobs}
+            bootstrap = forest is RandomForestClassifier or share is not None
+            how = {"bootstrap": bootstrap, "max_samples": share, "random_state": seed, "n_jobs": jobs}
             found.append(forest(trees, min_samples_leaf=leaves[0], **how))
     if rows * features * space.num_items <= MAX_LOGISTIC_COST:
         found.append(make_pipeline(StandardScaler(), LogisticRegression(C=0.02, max_iter=300)))
@@ -195,18 +195,13 @@ class PooledMarginals:
 
 def _fit_member(estimator: Any, x: npt.NDArray[np.float32], y: npt.NDArray[np.int64]) -> list[Any]:
     """One classifier for all items where the estimator can learn them together, else one an item."""
+    from sklearn.base import clone
     from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 
     if isinstance(estimator, RandomForestClassifier | ExtraTreesClassifier) and y.shape[1] > 1:
         return [estimator.fit(x, y)]
     one = [y[:, i] for i in range(y.shape[1])]
-    return [int(v[0]) if (v == v[0]).all() else _copy(estimator).fit(x, v) for v in one]
-
-
-def _copy(estimator: Any) -> Any:
-    from sklearn.base import clone
-
-    return clone(estimator)
+    return [int(v[0]) if (v == v[0]).all() else clone(estimator).fit(x, v) for v in one]
 
 
 def _shares(space: OutputSpace, y: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

@@ -165,3 +165,17 @@ def test_the_weights_of_a_pool_have_the_largest_likelihood(space: OutputSpace):
 )
 def test_classifiers_are_those_that_are_affordable(items: int, rows: int, members: int):
     assert len(named_classifiers("stacked", subsets(items), rows, 500, seed=0)) == members
+
+
+def test_forests_of_many_rows_are_grown_on_a_part_of_them():
+    """4,500 rows, so that a fold has fewer rows than a tree may be grown on."""
+    space = subsets(2)
+    x, y = data(space, 4500)
+    estimators = [e for e in named_classifiers("stacked", space, 4500, 2, seed=0) if hasattr(e, "n_estimators")]
+    assert len(estimators) == 2
+    for estimator in estimators:
+        assert estimator.bootstrap
+        estimator.set_params(n_estimators=2)
+    pool, eta = PooledMarginals.fit(space, estimators, x, y, folds=2)
+    assert np.isfinite(eta).all()
+    assert np.isfinite(pool.predict(x)).all()
