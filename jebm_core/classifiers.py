@@ -200,8 +200,12 @@ def _fit_member(estimator: Any, x: npt.NDArray[np.float32], y: npt.NDArray[np.in
 
     if isinstance(estimator, RandomForestClassifier | ExtraTreesClassifier) and y.shape[1] > 1:
         return [estimator.fit(x, y)]
-    one = [y[:, i] for i in range(y.shape[1])]
-    return [int(v[0]) if (v == v[0]).all() else clone(estimator).fit(x, v) for v in one]
+    fitted: list[Any] = []
+    for item in range(y.shape[1]):
+        own: Any = clone(estimator)
+        varies = (y[:, item] != y[0, item]).any()
+        fitted.append(own.fit(x, y[:, item]) if varies else int(y[0, item]))
+    return fitted
 
 
 def _shares(space: OutputSpace, y: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
