@@ -102,7 +102,7 @@ def choose_architecture(
     Raises:
         SpecError: settings that don't fit the space or each other, with what to choose instead.
     """
-    affinity = _choose_affinity(space, train, settings, fitted is not None)
+    affinity = _choose_affinity(space, train, settings, fitted)
     reference = choose_reference(space, 0, settings)
     if fitted is not None:
         reference = "stacked" if isinstance(fitted, StackedReference) else "predicted"
@@ -121,17 +121,19 @@ def choose_architecture(
     )
 
 
-def _choose_affinity(space: OutputSpace, train: Rows, settings: FitSettings, predicted: bool) -> str:
+def _choose_affinity(space: OutputSpace, train: Rows, settings: FitSettings, fitted: Reference | None) -> str:
     ranking = isinstance(space.whole, Rankings)
     if settings.affinity == "auto":
         if ranking:
             return "birkhoff"
         statistics = space.num_statistics
-        if predicted:  # what x says of items is in the reference; how items go together is what it lacks
-            return "pairwise-constant" if statistics <= MAX_CONSTANT_STATISTICS else "lowrank-constant"
         affordable = statistics <= MAX_FULL_STATISTICS and statistics * (statistics - 1) / 2 <= len(train.y)
         if train.context.is_single and lists_by_default(space, train, settings):
             affordable = space.cardinality() * statistics**2 <= MAX_FULL_LISTED
+        if isinstance(fitted, StackedReference) or (fitted is not None and not affordable):
+            # What x says of items is in the reference, and of combinations that come back in its table. How items go
+            # together beyond that is learned from all rows at once, or not at all.
+            return "pairwise-constant" if statistics <= MAX_CONSTANT_STATISTICS else "lowrank-constant"
         return "pairwise" if affordable else "lowrank"
     if ranking:
         fits = ("permutahedron", "birkhoff", "preference", "unary")

@@ -19,6 +19,7 @@ from jebm_core.recipes import (
     describe_space,
 )
 from jebm_core.reference_recipes import MAX_ANCHORS, anchors_of, make_reference
+from jebm_core.references import PredictedReference
 from jebm_core.settings import AFFINITIES, LOG_PARTITIONS, PROPOSALS, REFERENCES, FitSettings
 from jebm_core.spaces import OutputSpace
 from jebm_core.steps import Rows
@@ -203,3 +204,24 @@ def test_placeholder_references_take_the_numbers_of_fitted_ones(space: OutputSpa
     inputs = uniform(4, 3, fitted.input_width)
     first, second = (r(inputs).log_prob_of(space.listing()) for r in (fitted, empty))
     assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize(
+    ("items", "rows", "table", "affinity"),
+    [
+        (6, 40, True, "pairwise-constant"),
+        (6, 40, False, "pairwise"),
+        (12, 40, False, "pairwise-constant"),
+        (300, 40, False, "lowrank-constant"),
+    ],
+)
+def test_pairs_are_constant_where_the_reference_knows_what_x_changes(items: int, rows: int, table: bool, affinity: str):
+    space = subsets(items)
+    y = torch.randint(2, (rows, items), generator=seeded(1))
+    data = Rows(Context(torch.zeros(rows, 2), torch.zeros(rows, items)), y)
+    fitted = stacked_reference(space) if table else PredictedReference(space)
+    shape = choose_architecture(space, data, FitSettings(), None, fitted)
+    assert (shape.reference, shape.affinity) == ("stacked" if table else "predicted", affinity)
+    plan = choose_plan(space, data, FitSettings(), shape)
+    held_back = (plan.x_pace < 1, plan.penalty > 0)
+    assert held_back == ((True, True) if affinity.endswith("constant") else (False, False))
