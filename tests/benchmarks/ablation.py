@@ -8,7 +8,7 @@ from tests.benchmarks.harness import MODEL_CODE, TABLE_CODE, Finding, Measuremen
 SEEDS = (0, 1, 2)
 SETS = ("yeast", "emotions")
 UNIFORM = {"reference": "uniform", "affinity": "pairwise-constant"}
-PREDICTED = {"reference": "forest"}
+PREDICTED = {"reference": "forest", "affinity": "pairwise-constant"}
 # Each a step from the one before it.
 STEPS = {
     "as published: uniform q and draws from it, τ a network": {**UNIFORM, "proposal": "reference", "samples": 1000},
