@@ -112,7 +112,8 @@ class FittedModel:
     @torch.no_grad()
     def natural_parameters(self, context: Context) -> Float[Tensor, "row statistic"]:
         """η(x) of the member of the linear family that stands nearest to p(·|x): its mean-field tilt, or the one with
-        p's marginals where q has a table of its own. What this model says as a reference for another one.
+        p's marginals where q has a table of its own (none below 1e-4, so that no option becomes impossible). What this
+        model says as a reference for another one.
 
         Raises:
             SpecError: the reference is a table of candidates, which is no such family.

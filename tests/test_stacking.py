@@ -146,3 +146,19 @@ def test_a_fit_stacks_by_default_and_comes_back_from_its_folder(kind: str, tmp_p
     torch.testing.assert_close(again.log_prob(context, y).value, model.log_prob(model.context(given.table), y).value)
     found = evaluate(again, given, bootstrap=5)
     assert math.isfinite(found.nll)
+
+
+@every_paired
+def test_beside_a_table_the_base_is_the_bound_of_what_is_not_listed(space: OutputSpace):
+    """log(Z_A + exp of the evidence bound of m, restricted to all that is not in A), by listing."""
+    with oracle.double_precision():
+        p = stacked_model(space)
+        table = stacked_reference(space).points
+        listed = oracle.listed(p)
+        log_w = listed.log_q + listed.g
+        inside = torch.zeros(space.cardinality(), dtype=torch.bool)
+        inside[oracle.index_of(space, table)] = True
+        log_m = p.mean_field.tilted.log_prob_of(space.listing())[~inside].log_softmax(0)
+        rest = (log_m.exp() * (log_w[~inside] - log_m)).sum(0)
+        expected = torch.logaddexp(log_w[inside].logsumexp(0), rest)
+        torch.testing.assert_close(AnchoredBase(table)(p)[0], expected)
