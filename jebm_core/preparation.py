@@ -17,7 +17,7 @@ from jebm_core.fitted import FittedModel
 from jebm_core.model import Context
 from jebm_core.recipes import describe_space
 from jebm_core.reference_recipes import anchors_of, choose_reference
-from jebm_core.references import PredictedReference, Reference, RuledReference
+from jebm_core.references import PredictedReference, Reference, RuledReference, TreeReference
 from jebm_core.rules.compiled import CompiledRules, compile_rules
 from jebm_core.rules.data import checked_note, flags_of_table, keep_valid, obeyed
 from jebm_core.rules.language import RuleSet
@@ -28,7 +28,11 @@ from jebm_core.splits import held_out_rows
 from jebm_core.stacking import fit_stacked
 from jebm_core.steps import Rows
 from jebm_core.tables import Examples, FeatureEncoder, Note, OutputSchema, Table, read_examples, require_fit_size
+from jebm_core.tree_learning import fit_trees
+from jebm_core.trees import takes_trees
 
+CLASSIFIERS = ("logistic", "forest", "stacked")
+"""References that classifiers predict."""
 MIN_HELD_OUT = 8
 
 
@@ -140,6 +144,9 @@ def prepare(
         inputs[rows] = out_of_fold
         fold = np.zeros(count, dtype=np.int64)
         fold[rows] = folds_of(len(rows), seed=settings.seed)
+    if not estimators and _wants_trees(space, settings, x.shape[1]):
+        parts = torch.from_numpy(y[train]), torch.from_numpy(y[valid])
+        reference = TreeReference(space, fit_trees(space, *parts, seed=settings.seed, on_part=on_part))
     weighted = isinstance(space, Ruled) and space.rules.weighted is not None
     if weighted and reference is not None:
         reference = RuledReference(reference)
@@ -160,8 +167,7 @@ def _estimators(space: OutputSpace, settings: FitSettings, rows: int, features: 
     if given.classifier is not None:
         return [given.classifier]
     kind = choose_reference(space, features, settings)
-    known = ("logistic", "forest", "stacked")
-    if kind not in known:
+    if kind not in CLASSIFIERS:
         return []
     found = named_classifiers(kind, space, rows, features, seed=settings.seed) if features else []
     if not found and settings.reference != "auto":
@@ -173,6 +179,19 @@ def _estimators(space: OutputSpace, settings: FitSettings, rows: int, features: 
             items=space.num_items,
         )
     return found
+
+
+def _wants_trees(space: OutputSpace, settings: FitSettings, features: int) -> bool:
+    """Whether the reference is a mixture of trees; `SpecError` where it is asked for and can't be."""
+    if choose_reference(space, features, settings) != "trees":
+        return False
+    if not takes_trees(space):
+        raise SpecError(
+            "Reference trees: expected subsets or configurations without rules, found {found}; choose another "
+            "reference, or leave the rules out.",
+            found="rules" if isinstance(space, Ruled) else type(space).__name__.lower(),
+        )
+    return True
 
 
 def _candidate_points(

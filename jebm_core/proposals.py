@@ -19,7 +19,8 @@ from jaxtyping import Float, Int64, Integer
 from torch import Tensor
 
 from jebm_core import plackett_luce
-from jebm_core.distributions import PointsDistribution, sample_categorical
+from jebm_core.distributions import PointsDistribution, ReferenceDistribution, sample_categorical
+from jebm_core.interactions import linear_energy
 from jebm_core.kernels import kernel_around
 from jebm_core.model import ConditionalModel
 from jebm_core.spaces import OutputSpace
@@ -69,13 +70,6 @@ class Proposal(ABC):
         """``num_samples`` draws a context (fewer where everything is listed)."""
 
 
-def _own(p: ConditionalModel, y: Tensor, log_r: Tensor, *, mean_affinity: Tensor | None = None) -> Draws:
-    """Draws without listed points, weighted by q/r."""
-    log_weight = (p.reference.log_prob(y) - log_r).detach() - math.log(y.shape[0])
-    batch = y.shape[1]
-    return Draws(y, log_weight, y.new_zeros(0, p.space.num_items), log_weight.new_zeros(0, batch), mean_affinity)
-
-
 @final
 class ReferenceProposal(Proposal):
     """r = q: the published method. Its noise is χ²(p‖q), up to 2^k."""
@@ -95,9 +89,16 @@ class TiltProposal(Proposal):
     name = "tilt"
 
     def draw(self, p: ConditionalModel, num_samples: int, *, generator: torch.Generator | None = None) -> Draws:
-        tilted = p.reference.tilt(p.scores.theta.detach())
-        y = tilted.sample(num_samples, generator=generator)
-        return _own(p, y, tilted.log_prob(y))
+        theta = p.scores.theta.detach()
+        with torch.no_grad():
+            y = p.reference.tilt(theta).sample(num_samples, generator=generator)
+            log_normalizer = p.reference.log_normalizer(theta)
+        phi = p.space.statistics(y)
+        linear = linear_energy(phi, p.scores.theta)
+        # log q − log r = A_q(θ) − ⟨θ, φ⟩: q itself cancels.
+        log_weight = log_normalizer - linear.detach() - math.log(num_samples)
+        none = y.new_zeros(0, p.space.num_items)
+        return Draws(y, log_weight, none, log_weight.new_zeros(0, y.shape[1]), phi=phi, linear=linear)
 
 
 @final
@@ -118,7 +119,9 @@ class PlackettLuceProposal(Proposal):
         matrix = p.scores.theta.detach().unflatten(-1, (k, k))
         scores = (matrix @ weights) / weights.square().sum() * (2 * (k + 1) / (3 * (k - 1)))
         y = plackett_luce.sample(scores, num_samples, generator=generator)
-        return _own(p, y, plackett_luce.log_prob(scores, y))
+        log_r = plackett_luce.log_prob(scores, y)
+        log_weight = (p.reference.log_prob(y) - log_r).detach() - math.log(num_samples)
+        return Draws(y, log_weight, y.new_zeros(0, k), log_weight.new_zeros(0, y.shape[1]))
 
 
 @final
@@ -157,10 +160,15 @@ class ListingProposal(Proposal):
         # Kept where it is small: half of a step would go into counting it again.
         small = len(self._points) * space.num_statistics <= 2**27
         self._phi = _statistics_of(space, self._points) if small else None
+        self._known: tuple[ReferenceDistribution, Tensor] | None = None
 
     def draw(self, p: ConditionalModel, num_samples: int, *, generator: torch.Generator | None = None) -> Draws:
         points = self._points
-        log_q = p.reference.log_prob_of(points, self._phi).detach()
+        if self._known is not None and self._known[0] is p.reference:  # trees are the same in every step
+            log_q = self._known[1]
+        else:
+            log_q = p.reference.log_prob_of(points, self._phi).detach()
+            self._known = (p.reference, log_q) if log_q.shape[1] == 1 else None
         batch = log_q.shape[1]
         none = points.new_zeros(0, batch, points.shape[1])
         return Draws(none, log_q.new_zeros(0, batch), points, log_q, points_phi=self._phi)

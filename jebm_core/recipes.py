@@ -33,8 +33,8 @@ from jebm_core.proposals import (
     ReferenceProposal,
     TiltProposal,
 )
-from jebm_core.reference_recipes import POINTS, anchors_of, choose_reference, make_reference, point_reference
-from jebm_core.references import CandidateReference, MixtureReference, Reference, StackedReference
+from jebm_core.reference_recipes import POINTS, anchors_of, make_reference, plain_reference, point_reference
+from jebm_core.references import CandidateReference, MixtureReference, Reference, StackedReference, TreeReference
 from jebm_core.rules.compiled import CompiledRules
 from jebm_core.settings import FitSettings
 from jebm_core.spaces import MAX_LISTING, Configurations, OutputSpace, Rankings, Ruled, Subsets
@@ -103,9 +103,10 @@ def choose_architecture(
         SpecError: settings that don't fit the space or each other, with what to choose instead.
     """
     affinity = _choose_affinity(space, train, settings, fitted)
-    reference = choose_reference(space, 0, settings)
+    reference = plain_reference(space, settings)
     if fitted is not None:
-        reference = "stacked" if isinstance(fitted, StackedReference) else "predicted"
+        learned = {StackedReference: "stacked", TreeReference: "trees"}
+        reference = learned.get(type(fitted), "predicted")
     base = _choose_base(space, affinity, reference, settings)
     if base == "anchored" and train.context.is_single and lists_by_default(space, train, settings):
         base = "tilt"  # τ is one number, which the list gives exactly
@@ -113,6 +114,7 @@ def choose_architecture(
     correction = settings.log_partition if settings.log_partition in ("constant", "linear", "residual") else "mlp"
     candidates = len(point_reference(space, reference, train.y, table).points) if reference in POINTS else 0
     candidates = len(fitted.points) if isinstance(fitted, StackedReference) else candidates
+    candidates = len(fitted.parent) if isinstance(fitted, TreeReference) else candidates
     features = train.context.x.shape[1]
     hidden = (256, 256) if features else ()
     correction = correction if features else "constant"  # without features there is one τ, a number
@@ -130,9 +132,10 @@ def _choose_affinity(space: OutputSpace, train: Rows, settings: FitSettings, fit
         affordable = statistics <= MAX_FULL_STATISTICS and statistics * (statistics - 1) / 2 <= len(train.y)
         if train.context.is_single and lists_by_default(space, train, settings):
             affordable = space.cardinality() * statistics**2 <= MAX_FULL_LISTED
-        if isinstance(fitted, StackedReference) or (fitted is not None and not affordable):
-            # What x says of items is in the reference, and of combinations that come back in its table. How items go
-            # together beyond that is learned from all rows at once, or not at all.
+        whole = isinstance(fitted, StackedReference | TreeReference)
+        if whole or (fitted is not None and not affordable):
+            # What x says of items is in the reference, and of combinations that come back in its table or trees. How
+            # items go together beyond that is learned from all rows at once, or not at all.
             return "pairwise-constant" if statistics <= MAX_CONSTANT_STATISTICS else "lowrank-constant"
         return "pairwise" if affordable else "lowrank"
     if ranking:
@@ -156,7 +159,7 @@ def _choose_base(space: OutputSpace, affinity: str, reference: str, settings: Fi
         return "zero"  # the published method, as published
     if not space.exact_linear:
         return "positions" if reference == "uniform" else "zero"
-    if affinity not in QUADRATIC or reference in POINTS:
+    if affinity not in QUADRATIC or reference in POINTS or reference == "trees":
         return "tilt"
     return "anchored"
 
@@ -221,13 +224,14 @@ def choose_proposals(space: OutputSpace, model: JointModel, train: Rows, setting
     device = train.y.device
     anchors = anchors_of(train.y)
     quadratic = isinstance(model.affinity.interaction, FullPairwiseHead | LowRankPairwiseHead)
-    family = space.exact_linear and not isinstance(model.reference, CandidateReference | MixtureReference)
+    trees = isinstance(model.reference, TreeReference)
+    family = space.exact_linear and not (trees or isinstance(model.reference, CandidateReference | MixtureReference))
     ladder: dict[str, Proposal] = {"reference": ReferenceProposal()}
     if space.exact_linear:
         ladder["tilt"] = TiltProposal()
     if isinstance(space.whole, Rankings):
         ladder["plackett-luce"] = PlackettLuceProposal()
-    if (family and quadratic) or (space.factorises and model.affinity.interaction is None):
+    if (family and quadratic) or (space.factorises and model.affinity.interaction is None and not trees):
         ladder["meanfield"] = MeanFieldProposal()
         ladder["anchored"] = AnchoredProposal(space, anchors)
     if settings.proposal == "listing" or lists_by_default(space, train, settings):
@@ -279,7 +283,9 @@ def choose_plan(space: OutputSpace, train: Rows, settings: FitSettings, shape: A
     if train.context.is_single:  # one context stands for the whole batch: large ones cost the same
         batch = max(batch, min(1024, rows // 4))
         samples = settings.samples or 32 * samples
-    epochs = settings.epochs or max(20, min(300, 300_000 // rows))
+    # One context costs next to nothing in a step; there early stopping is what ends the training.
+    passes = 4_000_000 if train.context.is_single else 300_000
+    epochs = settings.epochs or max(20, min(300, passes // rows))
     x_pace, penalty = 1.0, 0.0
     if shape is not None and shape.reference in ("predicted", "stacked") and shape.affinity.endswith("constant"):
         # The reference says already what x changes: weights of x would learn the rows by heart while the pairs, which
@@ -291,8 +297,9 @@ def choose_plan(space: OutputSpace, train: Rows, settings: FitSettings, shape: A
 def independent_architecture(shape: Architecture) -> Architecture:
     """The same network without interactions: independent items, exactly normalised."""
     plain = dataclasses.replace(shape, affinity="unary", base="tilt", anchors=0, correction="constant", divergence="kl")
-    # The same predicted marginals, without what is known of whole combinations.
-    return dataclasses.replace(plain, reference="predicted", candidates=0) if shape.reference == "stacked" else plain
+    # The same marginals, without what is known of whole combinations.
+    alone = {"stacked": "predicted", "trees": "marginals"}.get(shape.reference)
+    return plain if alone is None else dataclasses.replace(plain, reference=alone, candidates=0)
 
 
 def describe_space(

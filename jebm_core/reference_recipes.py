@@ -12,16 +12,20 @@ from jebm_core.references import (
     Reference,
     RuledReference,
     StackedReference,
+    TreeReference,
     UniformReference,
 )
 from jebm_core.settings import FitSettings
 from jebm_core.spaces import OutputSpace, Rankings, Ruled
+from jebm_core.trees import Trees, takes_trees
 
 POINTS = ("candidates", "edits", "table")
 """References that are a table of combinations, smoothed by the uniform distribution."""
 SMOOTHING = 0.05
 EDITS = 0.3
 """Share of its weight that an observed combination gives to those one change away."""
+MAX_TREES = 512
+"""Statistics up to which trees are learned where nothing else is asked for: every pair is counted."""
 MAX_ANCHORS = 256
 """Observed combinations that are listed in the base and the proposal; the most frequent ones where there are more."""
 
@@ -36,16 +40,26 @@ def choose_reference(space: OutputSpace, features: int, settings: FitSettings) -
     """The reference in place of ``auto``.
 
     Weights in rules say what q is. Where there are features, classifiers say more about single items than a network
-    learns from few rows, so that g only has to learn what they miss; but they speak of items that can be tilted, and
-    the published method is left as published. Marginals of rankings cost a permanent and gain nothing over a learned
-    bias.
+    learns from few rows, so that g only has to learn what they miss; but they speak of items that can be tilted. Where
+    there are none, trees say how items go together. The published method is left as published.
     """
+    plain = plain_reference(space, settings)
+    published = settings.proposal == "reference" or settings.log_partition != "auto"
+    weighs = isinstance(space, Ruled) and (space.rules.problem.weights or space.rules.problem.preferences)
+    if settings.reference != "auto" or published or weighs:
+        return plain
+    if features:
+        return "stacked" if space.exact_linear else plain
+    return "trees" if takes_trees(space) and space.num_items > 1 and space.num_statistics <= MAX_TREES else plain
+
+
+def plain_reference(space: OutputSpace, settings: FitSettings) -> str:
+    """The same where nothing is to be learned first. Marginals of rankings cost a permanent and gain nothing over a
+    learned bias."""
     if settings.reference != "auto":
         return settings.reference
     if isinstance(space, Ruled) and (space.rules.problem.weights or space.rules.problem.preferences):
         return "uniform"
-    if features and space.exact_linear and settings.proposal != "reference" and settings.log_partition == "auto":
-        return "stacked"
     return "uniform" if isinstance(space.whole, Rankings) else "marginals"
 
 
@@ -70,6 +84,11 @@ def _unweighted(space: OutputSpace, kind: str, y: Tensor | None, candidates: int
             return point_reference(space, kind, y, table)
         return CandidateReference(space, placeholder, torch.ones(candidates), smoothing=SMOOTHING)
     match kind:
+        case "trees":
+            options = max(space.options_per_item())
+            tables = torch.zeros(candidates, space.num_items, options, options)
+            parent = torch.zeros(candidates, space.num_items, dtype=torch.int64)
+            return TreeReference(space, Trees(parent, tables, torch.zeros(candidates)))
         case "stacked":
             return StackedReference(space, placeholder, torch.zeros(candidates), torch.ones(candidates))
         case "uniform":

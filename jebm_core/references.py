@@ -22,6 +22,7 @@ from jebm_core.distributions import (
 from jebm_core.errors import SpecError
 from jebm_core.spaces import OutputSpace, Rankings, Ruled
 from jebm_core.spaces.neighbours import one_change_away
+from jebm_core.trees import Forest, TreeMixture, Trees
 from jebm_core.weighted import WeightedDistribution, WeightedRules, flags_of
 
 
@@ -273,6 +274,45 @@ class CandidateReference(Reference):
 
     def to_json(self) -> dict[str, object]:
         return {"kind": "candidates", "smoothing": self.smoothing, "points": len(self.points)}
+
+
+@final
+class TreeReference(Reference):
+    """A mixture of trees over the items (`jebm_core.trees`), the same in every context: how items go together, as far
+    as trees can say, learned before g (`jebm_core.tree_learning`)."""
+
+    input_width = 0
+    parent: Tensor
+    log_tables: Tensor
+    log_weights: Tensor
+
+    def __init__(self, space: OutputSpace, trees: Trees) -> None:
+        super().__init__()
+        self.space = space
+        self.register_buffer("parent", trees.parent)
+        self.register_buffer("log_tables", trees.log_tables)
+        self.register_buffer("log_weights", trees.log_weights)
+        self._forest: Forest | None = Forest(trees.parent)
+        self._single: TreeMixture | None = None
+        self.register_load_state_dict_post_hook(TreeReference._forget)
+
+    def _forget(self, _: object) -> None:
+        self._forest = self._single = None  # other trees than before
+
+    def forward(self, inputs: Float[Tensor, "batch width"]) -> TreeMixture:
+        if self._forest is None:
+            self._forest = Forest(self.parent)
+        if self._single is None or self._single.log_tables.device != self.log_tables.device:
+            self._single = TreeMixture(
+                self.space, self._forest, self.log_tables.unsqueeze(0), self.log_weights.unsqueeze(0)
+            )
+        if len(inputs) == 1:
+            return self._single  # the very same, so that what was computed from it can be kept
+        weights = self.log_weights.expand(len(inputs), -1)
+        return TreeMixture(self.space, self._forest, self._single.log_tables, weights)
+
+    def to_json(self) -> dict[str, object]:
+        return {"kind": "trees", "trees": len(self.parent)}
 
 
 @final

@@ -21,7 +21,19 @@ AFFINITIES = (
     "preference",
 )
 PROPOSALS = ("auto", "reference", "tilt", "meanfield", "anchored", "plackett-luce", "listing")
-REFERENCES = ("auto", "uniform", "marginals", "candidates", "edits", "table", "model", "logistic", "forest", "stacked")
+REFERENCES = (
+    "auto",
+    "uniform",
+    "marginals",
+    "candidates",
+    "edits",
+    "table",
+    "model",
+    "logistic",
+    "forest",
+    "stacked",
+    "trees",
+)
 LOG_PARTITIONS = ("auto", "corrected", "constant", "linear", "mlp", "residual")
 SPACES = ("auto", "subsets", "configurations", "rankings")
 DEVICES = ("auto", "cpu", "cuda")
@@ -44,8 +56,9 @@ class FitSettings:
             combinations plus draws, else the mean-field tilt; stronger ones take over when a guard fails.
         divergence: ``kl``, ``chi2`` (sparsemax), ``tsallis:α``, ``jensen-shannon``, ``hellinger``, ``reverse-kl``
             or ``jeffreys``.
-        reference: q. ``auto``: ``stacked`` where there are features, else independent marginals of the data (uniform
-            where rules carry weights). ``stacked``: pooled cross-fitted classifiers, and a table of the observed
+        reference: q. ``auto``: ``stacked`` where there are features, ``trees`` where there are none and no rules,
+            else independent marginals of the data (uniform where rules carry weights). ``trees``: mixtures of trees,
+            which say how items go together. ``stacked``: pooled cross-fitted classifiers, and a table of the observed
             combinations whose probability they get wrong. ``candidates``: observed combinations, smoothed; ``edits``:
             these and what is one valid change away; ``table``: a table of candidates, simulated ones for instance;
             ``model``: another fitted model; ``logistic`` and ``forest``: one cross-fitted classifier. The rules of a

@@ -119,7 +119,8 @@ def test_training_steps_run_with_every_affinity_and_proposal(space: str, affinit
 @pytest.mark.parametrize(
     ("space", "reference"),
     # rules that weigh go with an exponential family only
-    [(s, r) for s in SPACES for r in REFERENCES if s != "weighing" or r not in ("candidates", "stacked")],
+    [(s, r) for s in SPACES for r in REFERENCES if s != "weighing" or r not in ("candidates", "stacked")]
+    + [(s, "trees") for s in ("subsets", "configurations")],
 )
 def test_training_steps_run_with_every_reference(space: str, reference: str):
     model, rows = make(SPACES[space], reference=reference)

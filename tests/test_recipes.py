@@ -19,12 +19,13 @@ from jebm_core.recipes import (
     describe_space,
 )
 from jebm_core.reference_recipes import MAX_ANCHORS, anchors_of, make_reference
-from jebm_core.references import PredictedReference
+from jebm_core.references import PredictedReference, TreeReference
 from jebm_core.settings import AFFINITIES, LOG_PARTITIONS, PROPOSALS, REFERENCES, FitSettings
 from jebm_core.spaces import OutputSpace
 from jebm_core.steps import Rows
 from jebm_core.training import held_out
-from tests.contract.cases import configurations, rankings, some_outputs, stacked_reference, subsets
+from jebm_core.trees import takes_trees
+from tests.contract.cases import configurations, rankings, some_outputs, some_trees, stacked_reference, subsets
 from tests.oracle import index_of, seeded, uniform
 
 SPACES: dict[str, OutputSpace] = {
@@ -83,6 +84,10 @@ def test_every_reference_and_log_partition_give_a_model_that_trains(
     settings = FitSettings(reference=reference, log_partition=log_partition)
     table = rows.y if reference == "table" else None
     fitted = stacked_reference(space) if reference == "stacked" else None
+    if reference == "trees":
+        if not takes_trees(space):
+            return
+        fitted = TreeReference(space, some_trees(space))
     shape = choose_architecture(space, rows, settings, table, fitted)
     model = build_model(space, shape, rows.y, table, fitted)
     assert reference in ("auto", shape.reference)
@@ -125,6 +130,11 @@ def test_ladders_climb_to_stronger_proposals():
     assert [p.name for p in ladder(large, FitSettings(affinity="set"))] == ["tilt"]
     assert [p.name for p in ladder(large, FitSettings(reference="candidates"))] == ["tilt"]
     assert [p.name for p in ladder(subsets(4), FitSettings())] == ["listing"]
+    trees, rows = TreeReference(large, some_trees(large)), rows_of(large)
+    for affinity in ("auto", "unary", "lowrank"):
+        settings = FitSettings(affinity=affinity)
+        model = build_model(large, choose_architecture(large, rows, settings, None, trees), rows.y, None, trees)
+        assert [p.name for p in choose_proposals(large, model, rows, settings)] == ["tilt"]
     assert [p.name for p in ladder(rankings(7), FitSettings())] == ["tilt"]
     assert isinstance(ladder(subsets(12), FitSettings(proposal="listing"))[0], ListingProposal)
 

@@ -38,6 +38,7 @@ WORDS: Final[Mapping[str, str]] = {
     "logistic": marked("Logistic regression for each part"),
     "forest": marked("Random forest for each part"),
     "stacked": marked("Pooled classifiers and observed combinations"),
+    "trees": marked("Mixtures of trees over the parts"),
     "corrected": marked("Closed form plus a network"),
     "constant": marked("One number"),
     "linear": marked("Linear in the features"),

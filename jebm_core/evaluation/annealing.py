@@ -28,7 +28,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from jebm_core.distributions import Background, LinearDistribution
+from jebm_core.distributions import Background, LinearDistribution, ReferenceDistribution
 from jebm_core.interactions import FullQuadratic, LowRankQuadratic, linear_energy
 from jebm_core.model import ConditionalModel
 from jebm_core.spaces import Configurations, OutputSpace, Rankings, Subsets
@@ -210,7 +210,7 @@ def _metropolis(
     on_temperature: Callable[[float], None] | None,
 ) -> Tensor:
     """Chains that need nothing of q and g but their values; tensors are [chain, row, ...]."""
-    start = p.mean_field
+    start = _start(p)
     space = p.space
     moves = min(space.num_items, MAX_MOVES)
     # All draws from q_θ̃ at once: over rankings the table that they are drawn from costs more than the draws.
@@ -247,6 +247,22 @@ def _metropolis(
         if on_temperature is not None:
             on_temperature(t / temperatures)
     return log_weight
+
+
+class _Start(NamedTuple):
+    """q_θ̃, where chains begin."""
+
+    theta: Float[Tensor, "row statistic"]
+    tilted: ReferenceDistribution
+    log_normalizer: Float[Tensor, " row"]
+
+
+def _start(p: ConditionalModel) -> _Start:
+    """The mean-field tilt of q's background, or the tilt where q has none."""
+    if p.background is not None:
+        return _Start(p.mean_field.theta, p.mean_field.tilted, p.mean_field.log_normalizer)
+    theta = p.scores.theta
+    return _Start(theta, p.reference.tilt(theta), p.reference.log_normalizer(theta))
 
 
 def _neighbour(

@@ -36,6 +36,8 @@ from jebm_core.spaces import MAX_LISTING, Rankings
 MAX_LISTING_WORK = 20_000_000_000
 """rows · |𝒴| · numbers a score is made of, up to which ``auto`` lists: some seconds on one core."""
 
+MIN_DRAWS = 2**16
+"""Draws of the method importance over all rows together, at least: few rows get more each."""
 _ROWS = 256  # contexts at a time, so that k × k numbers for each fit in memory
 
 Method = Literal["auto", "exact", "ais", "importance"]
@@ -134,6 +136,7 @@ def audit_partition(
                 estimate = WeightedEstimate(*_in_rows(model, context, rows, monitor, annealed))
             case _:
                 way = proposal or _strongest_proposal(model, p)
+                num_samples = max(num_samples, MIN_DRAWS // len(context.x))
                 anchors = len(way.anchors) if isinstance(way, AnchoredProposal) else 0
                 rows = max(1, ELEMENTS // (num_samples * max(model.space.num_statistics, anchors)))
 
@@ -193,7 +196,9 @@ def _choose(model: JointModel, p: ConditionalModel, rows: int, method: Method) -
             if listable and (method == "exact" or work <= MAX_LISTING_WORK):
                 return "listing"
             if method == "auto":
-                return "annealing" if space.exact_linear and not space.checks_draws else "importance"
+                # Without a background there is no mean field to start chains from, and a step of theirs is dear.
+                chains = space.exact_linear and not space.checks_draws and p.background is not None
+                return "annealing" if chains else "importance"
     raise SpecError(
         "Expected a model without interactions or a space of at most {limit} combinations for an exact audit, found "
         "interactions over about 10^{power:.0f} combinations; use the method auto or ais.",

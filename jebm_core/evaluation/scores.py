@@ -30,6 +30,7 @@ from jebm_core.evaluation.calibration import (
 from jebm_core.evaluation.decoded import decode_rows
 from jebm_core.evaluation.likelihoods import likelihoods
 from jebm_core.fitted import FittedModel
+from jebm_core.model import Context
 from jebm_core.tables import Examples
 
 MAX_AUDITED = 1000
@@ -170,7 +171,7 @@ def evaluate(
     if outside:
         context, y = context.rows(possible), y[possible]
     rows = decode_rows(model, context, y, seed, lambda share: tell(0.6 * share))
-    audited = _audited_rows(model, len(y), seed)
+    audited = _audited_rows(model, context, seed)
     nll, record, learned_audit = likelihoods(
         model, context.rows(audited), y[audited], seed, lambda s: tell(0.6 + 0.4 * s)
     )
@@ -257,9 +258,12 @@ def _unseen_summary(
     )
 
 
-def _audited_rows(model: FittedModel, rows: int, seed: int) -> Int64[Tensor, " audited"]:
-    """At most `MAX_AUDITED` rows, fewer where the audit has to sample, drawn by seed."""
-    most, space = MAX_AUDITED, model.space
+def _audited_rows(model: FittedModel, context: Context, seed: int) -> Int64[Tensor, " audited"]:
+    """At most `MAX_AUDITED` rows, fewer where the audit has to sample, drawn by seed; all rows of a single context,
+    which one audit serves."""
+    most, space, rows = MAX_AUDITED, model.space, len(context.x)
+    if context.is_single:
+        return torch.arange(rows, device=model.device)
     sampled = model.model.affinity.interaction is not None and space.log_cardinality() > math.log(2**17)
     if sampled:
         most = min(most, max(32, _ANNEALING_BUDGET // space.num_statistics**2))

@@ -67,26 +67,29 @@ class Configurations(OutputSpace):
             index = index // size
         return torch.stack(columns, -1)
 
-    def _padded(self, theta: Tensor, fill: float) -> Tensor:
+    def padded(self, theta: Float[Tensor, "*batch statistic"], fill: float) -> Float[Tensor, "*batch item option"]:
         """[*batch, slot, option] with ``fill`` where a slot has fewer options than the widest."""
         cells = theta.new_full((*theta.shape[:-1], self.num_items * self._width), fill)
         cells = cells.index_copy(-1, integers_on(self._cells, theta.device), theta)
         return cells.unflatten(-1, (self.num_items, self._width))
 
+    def unpadded(self, cells: Float[Tensor, "*batch item option"]) -> Float[Tensor, "*batch statistic"]:
+        """The inverse of `padded`."""
+        return cells.flatten(-2).index_select(-1, integers_on(self._cells, cells.device))
+
     def argmax_linear(self, theta: Float[Tensor, "*batch statistic"]) -> Int64[Tensor, "*batch item"]:
-        return self._padded(theta, -math.inf).argmax(-1)
+        return self.padded(theta, -math.inf).argmax(-1)
 
     def linear_log_partition(self, theta: Float[Tensor, "*batch statistic"]) -> Float[Tensor, "*batch"]:
-        return self._padded(theta, -math.inf).logsumexp(-1).sum(-1)
+        return self.padded(theta, -math.inf).logsumexp(-1).sum(-1)
 
     def linear_marginals(self, theta: Float[Tensor, "*batch statistic"]) -> Float[Tensor, "*batch statistic"]:
-        cells = self._padded(theta, -math.inf).softmax(-1).flatten(-2)
-        return cells.index_select(-1, integers_on(self._cells, theta.device))
+        return self.unpadded(self.padded(theta, -math.inf).softmax(-1))
 
     def linear_sample(
         self, theta: Float[Tensor, "*batch statistic"], num_samples: int, *, generator: torch.Generator | None = None
     ) -> Integer[Tensor, "sample *batch item"]:
-        cumulative = self._padded(theta, -math.inf).softmax(-1).cumsum(-1)
+        cumulative = self.padded(theta, -math.inf).softmax(-1).cumsum(-1)
         shape = (num_samples, *cumulative.shape[:-1], 1)
         uniform = torch.rand(shape, device=theta.device, dtype=theta.dtype, generator=generator)
         # Scaling by the last cumulative value keeps a rounding error from ever choosing a padded option.

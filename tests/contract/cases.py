@@ -53,6 +53,7 @@ from jebm_core.references import (
     Reference,
     RuledReference,
     StackedReference,
+    TreeReference,
     UniformReference,
 )
 from jebm_core.rules.compiled import compile_rules
@@ -61,6 +62,7 @@ from jebm_core.rules.problem import bind
 from jebm_core.spaces import Configurations, OutputSpace, Rankings, Ruled, Subsets
 from jebm_core.tables import OutputSchema
 from jebm_core.tables.roles import Kind
+from jebm_core.trees import Trees
 from tests.oracle import seeded, uniform
 
 HIDDEN = 3
@@ -190,6 +192,29 @@ REFERENCES: dict[str, Callable[[OutputSpace], Reference]] = {
         [0.5, 0.3, 0.2],
     ),
 }
+
+
+def some_trees(space: OutputSpace, trees: int = 3) -> Trees:
+    """Random trees of different shapes, with random tables; options that an item lacks are impossible."""
+    items, sizes = space.num_items, torch.tensor(space.options_per_item())
+    parent = torch.zeros(trees, items, dtype=torch.int64)
+    for tree in range(1, trees):  # the first is a star around item 0, the others hang each item on one before it
+        order = torch.randperm(items, generator=seeded(90 + tree))
+        parent[tree, order[0]] = order[0]
+        for place in range(1, items):
+            before = int(torch.randint(place, (1,), generator=seeded(tree * 100 + place)))
+            parent[tree, order[place]] = order[before]
+    options = int(sizes.max())
+    tables = uniform(91, trees, items, options, options, spread=2.0)
+    tables = tables.masked_fill(torch.arange(options) >= sizes[:, None, None], -torch.inf)
+    root = (parent == torch.arange(items))[..., None, None]
+    return Trees(parent, torch.where(root, tables[:, :, :1], tables).log_softmax(-1), uniform(92, trees).log_softmax(0))
+
+
+TREES: dict[str, Callable[[OutputSpace], Reference]] = {
+    "trees": lambda space: TreeReference(space, some_trees(space)),
+}
+"""References of spaces whose items are independent but for what a model says: `PRODUCTS`."""
 
 
 RULED_PAIRS = {name: space for name, space in RULED.items() if name != "ruled rankings"}

@@ -15,6 +15,7 @@ from jebm_core.distributions import (
 )
 from jebm_core.references import CandidateReference, MarginalReference, MixtureReference, Reference, UniformReference
 from jebm_core.spaces import OutputSpace
+from jebm_core.trees import Forest, TreeMixture
 from tests import oracle
 from tests.contract.cases import (
     PRODUCTS,
@@ -22,11 +23,13 @@ from tests.contract.cases import (
     RULED,
     RULED_REFERENCES,
     SMALL,
+    TREES,
     WEIGHING,
     distinct_outputs,
     final_classes,
     reference_inputs,
     some_outputs,
+    some_trees,
 )
 from tests.oracle import FALSE_ALARM, everywhere, seeded, uniform
 
@@ -56,11 +59,21 @@ def _from(build: Callable[[OutputSpace], Reference]) -> Callable[[OutputSpace], 
     return distribution
 
 
+def _trees(space: OutputSpace) -> TreeMixture:
+    """Other tables in each context."""
+    trees = some_trees(space)
+    forest = Forest(trees.parent)
+    shape = (BATCH, *trees.log_tables.shape[:2], 1, trees.log_tables.shape[-1])
+    tables = (trees.log_tables + uniform(11, *shape)).log_softmax(-1)
+    return TreeMixture(space, forest, tables, uniform(12, BATCH, forest.num_trees))
+
+
 ALL = DISTRIBUTIONS | {f"{name} reference": _from(build) for name, build in REFERENCES.items()}
+OF_PRODUCTS = {"trees": _trees} | {f"{name} reference": _from(build) for name, build in TREES.items()}
 WEIGHED = {f"weighed {name} reference": _from(build) for name, build in RULED_REFERENCES.items()}
 CASES = [
     pytest.param(build, space, id=f"{name}, {place}")
-    for builds, spaces in ((ALL, SMALL | RULED), (WEIGHED, WEIGHING))
+    for builds, spaces in ((ALL, SMALL | RULED), (WEIGHED, WEIGHING), (OF_PRODUCTS, PRODUCTS))
     for name, build in builds.items()
     for place, space in spaces.items()
 ]
@@ -81,11 +94,12 @@ def listed(q: ReferenceDistribution) -> Tensor:
 def test_every_reference_and_distribution_has_a_case():
     space = SMALL["subsets"]
     weighed = next(iter(RULED_REFERENCES.values()))(WEIGHING["subsets"])
-    references = {type(build(space)).__name__ for build in REFERENCES.values()} | {type(weighed).__name__}
+    plain = {type(build(space)).__name__ for build in (REFERENCES | TREES).values()}
+    references = plain | {type(weighed).__name__}
     assert final_classes(Reference) == references
-    assert final_classes(ReferenceDistribution) - {"UniformRankings"} == {  # that one: tests/test_large_rankings.py
-        type(build(space)).__name__ for build in DISTRIBUTIONS.values()
-    } | {type(weighed(reference_inputs(weighed, BATCH))).__name__}
+    found = {type(build(space)).__name__ for build in (*DISTRIBUTIONS.values(), _trees)}
+    found |= {type(weighed(reference_inputs(weighed, BATCH))).__name__}
+    assert final_classes(ReferenceDistribution) - {"UniformRankings"} == found  # that one: tests/test_large_rankings.py
 
 
 @every_case
@@ -217,10 +231,14 @@ def test_a_mixture_is_the_weighted_sum_of_its_parts(space: OutputSpace):
     torch.testing.assert_close(mixture(empty).log_prob_of(points).exp(), 0.7 * each[0] + 0.3 * each[1])
 
 
-@every_space
-@pytest.mark.parametrize("name", REFERENCES)
+@pytest.mark.parametrize(
+    ("name", "space"),
+    [(name, space) for builds, spaces in ((REFERENCES, SMALL), (TREES, PRODUCTS)) for name in builds
+     for space in spaces.values()],
+)  # fmt: skip
 def test_references_describe_themselves_and_carry_their_numbers(name: str, space: OutputSpace):
-    reference, other = REFERENCES[name](space), REFERENCES[name](space)
+    build = (REFERENCES | TREES)[name]
+    reference, other = build(space), build(space)
     record = reference.to_json()
     assert record["kind"] == name
     other.load_state_dict(reference.state_dict())
