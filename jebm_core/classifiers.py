@@ -45,6 +45,14 @@ MAX_TREE_NUMBERS = 2**24
 """Numbers that the leaves of one forest may hold: 128 MiB."""
 MAX_LOGISTIC_COST = 3 * 10**8
 """Rows · features · items up to which one logistic regression an item is affordable."""
+KERNEL_WIDTHS = (1.0, 4.0)
+"""γ · features of the kernels exp(−γ ‖x − x′‖²) over standardised features."""
+KERNEL_ROWS = 500
+"""Rows that a kernel is laid out by (Nyström)."""
+MAX_KERNEL_COST = 2 * 10**9
+"""Rows · `KERNEL_ROWS`² up to which a kernel regression is affordable."""
+FLOOR = 0.02
+"""Least probability that a regression is taken to mean, before it is normalised: its errors are of no known size."""
 TRUSTED_TYPES = ("sklearn.tree._tree.Tree",)
 """What a stored classifier may contain beyond numbers, text and the estimators of scikit-learn, which skops admits by
 itself; anything else is refused on loading."""
@@ -56,7 +64,8 @@ def named_classifiers(name: str, space: OutputSpace, rows: int, features: int, *
     The list is empty where none is affordable: for very many items.
     """
     from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
-    from sklearn.linear_model import LogisticRegression
+    from sklearn.kernel_approximation import Nystroem
+    from sklearn.linear_model import LogisticRegression, RidgeCV
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
@@ -81,6 +90,11 @@ def named_classifiers(name: str, space: OutputSpace, rows: int, features: int, *
             found.append(forest(trees, min_samples_leaf=leaves[0], **how))
     if rows * features * space.num_items <= MAX_LOGISTIC_COST:
         found.append(make_pipeline(StandardScaler(), LogisticRegression(C=0.02, max_iter=300)))
+    if rows * KERNEL_ROWS**2 <= MAX_KERNEL_COST:
+        centres = min(KERNEL_ROWS, rows * (FOLDS - 1) // FOLDS)
+        for width in KERNEL_WIDTHS:
+            kernel = Nystroem(gamma=width / features, n_components=centres, random_state=seed)
+            found.append(make_pipeline(StandardScaler(), kernel, RidgeCV(np.logspace(-3, 2, 11))))
     return found
 
 
@@ -99,7 +113,8 @@ class PooledMarginals:
     """Fitted classifiers and their weights. Made by `fit`; `predict` gives η for new rows.
 
     Attributes:
-        members: each a list of one classifier an item – a number where the item never varied – or of one for all.
+        members: each a list of one classifier an item – a number where the item never varied – or of one for all; a
+            regression for all predicts the indicators of their options.
         shares: of each option of each item among the training rows: what η_0 is the log of.
         weights: w_0, then w_c of each member.
     """
@@ -129,7 +144,7 @@ class PooledMarginals:
         its word: it has weight one.
 
         Args:
-            estimators: unfitted scikit-learn classifiers with ``predict_proba``.
+            estimators: unfitted scikit-learn classifiers with ``predict_proba``, or regressors of many outputs.
             on_part: hears of progress as (done, of), and may raise to stop.
 
         Returns:
@@ -143,13 +158,13 @@ class PooledMarginals:
         for number in range(folds):
             rows = fold != number
             for m, estimator in enumerate(estimators):
-                part = _fit_member(clone(estimator), x[rows], y[rows])
+                part = _fit_member(space, clone(estimator), x[rows], y[rows])
                 apart[m, ~rows] = _parameters(space, part, x[~rows], _shares(space, y[rows]))
                 if on_part is not None:
                     on_part(number * len(estimators) + m + 1, parts)
         shares = _shares(space, y)
         apart = np.concatenate([_parameters(space, [], x, shares)[None], apart])
-        members = [_fit_member(clone(estimator), x, y) for estimator in estimators]
+        members = [_fit_member(space, clone(estimator), x, y) for estimator in estimators]
         weights = np.array([0.0, 1.0]) if len(members) == 1 else _pool(space, y, apart)
         return cls(space, members, shares, weights), np.tensordot(weights, apart, 1).astype(np.float32)
 
@@ -193,11 +208,15 @@ class PooledMarginals:
         return cls(space, stored["members"], stored["shares"], stored["weights"])
 
 
-def _fit_member(estimator: Any, x: npt.NDArray[np.float32], y: npt.NDArray[np.int64]) -> list[Any]:
-    """One classifier for all items where the estimator can learn them together, else one an item."""
-    from sklearn.base import clone
+def _fit_member(space: OutputSpace, estimator: Any, x: npt.NDArray[np.float32], y: npt.NDArray[np.int64]) -> list[Any]:
+    """One estimator for all items where it can learn them together, else one an item."""
+    from sklearn.base import clone, is_regressor
     from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 
+    if is_regressor(estimator):
+        return [
+            estimator.fit(x, np.concatenate([np.eye(n)[y[:, i]] for i, n in enumerate(space.options_per_item())], 1))
+        ]
     if isinstance(estimator, RandomForestClassifier | ExtraTreesClassifier) and y.shape[1] > 1:
         return [estimator.fit(x, y)]
     fitted: list[Any] = []
@@ -222,23 +241,40 @@ def _parameters(
     there is no member."""
     columns = []
     binary = space.num_statistics == space.num_items
-    together = len(member) == 1 and space.num_items > 1
-    found = member[0].predict_proba(x) if together else None
-    for item, share in enumerate(np.split(shares, np.cumsum(space.options_per_item())[:-1])):
+    parts = np.split(shares, np.cumsum(space.options_per_item())[:-1])
+    for share, predicted in zip(parts, _predicted(space, member, x), strict=True):
         probability = np.tile(share, (len(x), 1))
-        if member:
-            classifier = member[0] if together else member[item]
-            predicted = np.zeros_like(probability)
-            if isinstance(classifier, int):  # the item never varied in training
-                predicted[:, classifier] = 1.0
-            elif found is not None:
-                predicted[:, classifier.classes_[item]] = found[item]
-            else:
-                predicted[:, classifier.classes_] = classifier.predict_proba(x)
+        if predicted is not None:
             probability = (1 - SMOOTHING) * predicted + SMOOTHING * probability
         log = np.log(probability)
         columns.append(log[:, 1:] - log[:, :1] if binary else log)
     return np.concatenate(columns, axis=1)
+
+
+def _predicted(
+    space: OutputSpace, member: list[Any], x: npt.NDArray[np.float32]
+) -> list[npt.NDArray[np.float64] | None]:
+    """What one member predicts for each item [row, option]; None where there is no member."""
+    sizes = space.options_per_item()
+    if not member:
+        return [None] * len(sizes)
+    if not isinstance(member[0], int) and not hasattr(member[0], "predict_proba"):
+        clipped = np.clip(member[0].predict(x).reshape(len(x), -1).astype(np.float64), FLOOR, 1.0)
+        parts = np.split(clipped, np.cumsum(sizes)[:-1], axis=1)
+        return [part / part.sum(1, keepdims=True) for part in parts]
+    together = member[0].predict_proba(x) if len(member) == 1 and len(sizes) > 1 else None
+    found: list[npt.NDArray[np.float64] | None] = []
+    for item, size in enumerate(sizes):
+        classifier = member[0] if together is not None else member[item]
+        predicted = np.zeros((len(x), size))
+        if isinstance(classifier, int):  # the item never varied in training
+            predicted[:, classifier] = 1.0
+        elif together is not None:
+            predicted[:, classifier.classes_[item]] = together[item]
+        else:
+            predicted[:, classifier.classes_] = classifier.predict_proba(x)
+        found.append(predicted)
+    return found
 
 
 def _pool(space: OutputSpace, y: npt.NDArray[np.int64], apart: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

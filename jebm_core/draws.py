@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from jebm_core.annealed import AnnealedProposal
 from jebm_core.losses import score_draws
 from jebm_core.model import ConditionalModel
 from jebm_core.proposals import ListingProposal, Proposal
@@ -15,6 +16,8 @@ WANTED = 256
 """Effective sample size that answers should rest on."""
 MOST = 16
 """How many times the usual number of draws a row may get for it."""
+ANNEALED = 512
+"""Annealed draws a row, at least."""
 
 
 class WeightedDraws(NamedTuple):
@@ -55,13 +58,17 @@ def draw_weighted(
 
 
 @torch.no_grad()
-def enough_draws(p: ConditionalModel, proposal: Proposal, num_samples: int) -> int:
-    """``num_samples``, or up to 16 times as many, so that about half of the rows rest on an effective 256 draws.
+def enough_draws(p: ConditionalModel, proposal: Proposal, num_samples: int) -> tuple[Proposal, int]:
+    """What answers should be drawn with so that about half of the rows rest on an effective 256 draws: the proposal
+    where it does; else annealed draws where there are such, or up to `MOST` times as many as usual.
 
     Judged by one set of draws for these contexts, with random numbers of its own.
     """
     if isinstance(proposal, ListingProposal) or not len(p.scores.theta):
-        return num_samples
+        return proposal, num_samples
     generator = torch.Generator(p.scores.theta.device).manual_seed(0)
     effective = draw_weighted(p, proposal, num_samples, generator).effective.median().item()
-    return num_samples * min(MOST, max(1, math.ceil(min(WANTED, num_samples) / max(effective, 1.0))))
+    times = math.ceil(min(WANTED, num_samples) / max(effective, 1.0))
+    if times > 1 and AnnealedProposal.applies(p):
+        return AnnealedProposal(), max(ANNEALED, num_samples // 2)
+    return proposal, num_samples * min(MOST, max(1, times))

@@ -189,7 +189,7 @@ class FittedModel:
         """Weighted combinations for pieces of the contexts; self-normalised, so they owe nothing to τ."""
         model = self.independent if independent and self.independent is not None else self.model
         proposal = self.proposal()
-        num_samples = enough_draws(model(context.rows(slice(0, 16))), proposal, num_samples)
+        proposal, num_samples = enough_draws(model(context.rows(slice(0, 16))), proposal, num_samples)
         size = max(1, min(CHUNK, 2**26 // (self.space.num_items * self._draws_a_row(proposal, num_samples))))
         for rows, part in self.chunks(context, size):
             p = model(part)  # with τ: divergences other than KL need it for their weights

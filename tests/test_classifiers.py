@@ -8,12 +8,12 @@ import numpy.typing as npt
 import pytest
 import skops.io
 import torch
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import KFold
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.tree import DecisionTreeClassifier
 
-from jebm_core.classifiers import SMOOTHING, PooledMarginals, folds_of, named_classifiers
+from jebm_core.classifiers import FLOOR, SMOOTHING, PooledMarginals, folds_of, named_classifiers
 from jebm_core.errors import ModelFolderError
 from jebm_core.spaces import OutputSpace
 from tests import oracle
@@ -83,11 +83,11 @@ def test_training_rows_are_predicted_by_clones_that_have_not_seen_them(space: Ou
 def test_named_classifiers_come_back_from_their_file(name: str, space: OutputSpace, tmp_path: Path):
     x, y = data(space, 30)
     estimators = named_classifiers(name, space, 30, 2, seed=3)
-    assert len(estimators) == (3 if name == "stacked" else 1)
+    assert len(estimators) == (5 if name == "stacked" else 1)
     for estimator in estimators:
         if hasattr(estimator, "n_estimators"):
             estimator.set_params(n_estimators=3)
-    fitted, _ = PooledMarginals.fit(space, estimators, x, y, folds=2)
+    fitted, _ = PooledMarginals.fit(space, estimators, x, y)
     fitted.save(tmp_path / "reference.skops")
     again = PooledMarginals.load(space, tmp_path / "reference.skops")
     np.testing.assert_array_equal(again.predict(x), fitted.predict(x))
@@ -160,8 +160,21 @@ def test_the_weights_of_a_pool_have_the_largest_likelihood(space: OutputSpace):
                 assert loss(moved) > best - 1e-7
 
 
+@every_space
+def test_a_regression_stands_for_probabilities(space: OutputSpace):
+    """Least squares on the indicators of all options, never below the floor; items that never vary included."""
+    x, y = data(space)
+    whole, _ = PooledMarginals.fit(space, [LinearRegression()], x, y)
+    indicators = np.concatenate([np.eye(n)[y[:, i]] for i, n in enumerate(space.options_per_item())], 1)
+    predicted = LinearRegression().fit(x, indicators).predict(x).clip(FLOOR, 1)
+    parts = np.split(predicted, np.cumsum(space.options_per_item())[:-1], axis=1)
+    for item, found in enumerate(probabilities(space, whole.predict(x))):
+        expected = (1 - SMOOTHING) * parts[item] / parts[item].sum(1, keepdims=True)
+        np.testing.assert_allclose(found, expected + SMOOTHING * shares(space, y, item), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize(
-    ("items", "rows", "members"), [(14, 1500, 3), (174, 400, 3), (22, 20_000, 3), (983, 13_000, 0)]
+    ("items", "rows", "members"), [(14, 1500, 5), (174, 400, 5), (22, 20_000, 3), (983, 13_000, 0)]
 )
 def test_classifiers_are_those_that_are_affordable(items: int, rows: int, members: int):
     assert len(named_classifiers("stacked", subsets(items), rows, 500, seed=0)) == members

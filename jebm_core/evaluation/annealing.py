@@ -20,8 +20,7 @@ where y_t is moved from y_{t−1} by a kernel that leaves f_{β_t} as it is. Ker
 Source: Neal, *Annealed importance sampling*, Statistics and Computing 2001.
 """
 
-from collections.abc import Callable, Sequence
-from itertools import accumulate
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -29,14 +28,13 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from jebm_core.distributions import Background, LinearDistribution, ReferenceDistribution
+from jebm_core.gibbs import anneal_by_gibbs, couplings_of
 from jebm_core.interactions import FullQuadratic, LowRankQuadratic, linear_energy
 from jebm_core.model import ConditionalModel
-from jebm_core.spaces import Configurations, OutputSpace, Rankings, Subsets
+from jebm_core.spaces import OutputSpace, Rankings
 
 MAX_MOVES = 64
 """Metropolis moves a temperature are as many as items, up to this."""
-
-_BLOCK = 24  # statistics whose fields follow item by item before the others catch up in one product
 
 
 def anneal(
@@ -65,10 +63,10 @@ def anneal(
     with torch.no_grad():
         if p.background is not None and len(p.background.points):
             return _beside_points(p, p.background, num_chains, temperatures, generator, on_temperature)
-        couplings = _couplings(p)
+        couplings = couplings_of(p)
         if couplings is None:
             return _metropolis(p, num_chains, temperatures, generator, on_temperature)
-        return _gibbs(p, couplings, num_chains, temperatures, generator, on_temperature)
+        return anneal_by_gibbs(p, couplings, num_chains, temperatures, generator, on_temperature)[1]
 
 
 def _beside_points(
@@ -99,107 +97,6 @@ def elements_per_row(p: ConditionalModel, *, num_chains: int, temperatures: int)
     if isinstance(p.scores.interaction, FullQuadratic | LowRankQuadratic) and isinstance(family, LinearDistribution):
         return space.num_statistics * (space.num_statistics + 4 * num_chains)
     return num_chains * (8 * space.num_statistics + 2 * temperatures * space.num_items)
-
-
-class _Couplings(NamedTuple):
-    """h = ⟨linear, φ⟩ + ½ φᵀ matrix φ, with a matrix that is zero within each item."""
-
-    linear: Float[Tensor, "row statistic"]
-    matrix: Float[Tensor, "one_or_row statistic statistic"]
-
-
-def _couplings(p: ConditionalModel) -> _Couplings | None:
-    """h where the Gibbs sweep applies, else None."""
-    h = p.scores.interaction
-    if not isinstance(p.reference, LinearDistribution) or not isinstance(p.space, Subsets | Configurations):
-        return None
-    match h:
-        case FullQuadratic():
-            return _Couplings(torch.zeros_like(p.scores.theta), h.matrix)
-        case LowRankQuadratic():
-            apart = h.item_of.unsqueeze(-1) != h.item_of
-            # Within an item φ_a φ_b is φ_a for a = b, else 0: this part of h is linear, and is the field at φ = 0.
-            linear = h.field(torch.zeros_like(p.scores.theta))
-            return _Couplings(linear, (h.factors.T * h.scale.unsqueeze(-2)) @ h.factors * apart)
-        case _:
-            return None
-
-
-def _gibbs(
-    p: ConditionalModel,
-    couplings: _Couplings,
-    num_chains: int,
-    temperatures: int,
-    generator: torch.Generator | None,
-    on_temperature: Callable[[float], None] | None,
-) -> Tensor:
-    """Chains with Gibbs sweeps; tensors are [row, statistic, chain], a matrix product serves all chains of a row."""
-    start = p.mean_field
-    y = start.tilted.sample(num_chains, generator=generator)
-    phi = p.space.statistics(y).permute(1, 2, 0).contiguous()
-    eta = p.reference.eta  # pyright: ignore[reportAttributeAccessIssue] # _couplings has made sure of it
-    matrix = couplings.matrix
-    offset, slope = eta + start.theta, p.scores.theta + couplings.linear - start.theta
-    blocks = _blocks(p.space)
-    log_weight = start.log_normalizer.double().unsqueeze(-1).expand(-1, num_chains).clone()
-    for t in range(1, temperatures + 1):
-        field = matrix @ phi
-        gain = ((field / 2 + slope.unsqueeze(-1)) * phi).sum(1)
-        log_weight += gain.double() / temperatures
-        if t < temperatures:  # a move after the last weight would change nothing
-            beta = t / temperatures
-            _sweep(p.space, phi, field.mul_(beta), beta * matrix, offset + beta * slope, blocks, generator)
-        if on_temperature is not None:
-            on_temperature(t / temperatures)
-    return log_weight.T
-
-
-def _sweep(
-    space: OutputSpace,
-    phi: Tensor,
-    field: Tensor,
-    matrix: Tensor,
-    linear: Tensor,
-    blocks: Sequence[Sequence[tuple[int, int]]],
-    generator: torch.Generator | None,
-) -> None:
-    """Draw every item in turn from its conditional given all others, in place.
-
-    ``field`` and ``matrix`` come multiplied by β.
-    """
-    uniform = torch.rand(phi.shape, device=phi.device, dtype=phi.dtype, generator=generator)
-    subsets = isinstance(space, Subsets)
-    # A Bernoulli draw compares its log-odds with a logistic number, a categorical one takes the largest of logits with
-    # Gumbel numbers.
-    noise = uniform.logit() if subsets else -(-uniform.log()).log()
-    logits = field.add_(linear.unsqueeze(-1))
-    for block in blocks:
-        first, last = block[0][0], block[-1][1]
-        before = phi[:, first:last].clone()
-        for a, b in block:
-            if subsets:
-                new = (logits[:, a:b] > noise[:, a:b]).to(phi.dtype)
-            else:
-                choice = (logits[:, a:b] + noise[:, a:b]).argmax(1, keepdim=True)
-                new = torch.zeros_like(phi[:, a:b]).scatter(1, choice, 1.0)
-            change = new - phi[:, a:b]
-            phi[:, a:b] = new
-            if b < last:
-                logits[:, b:last] += matrix[:, b:last, a:b] * change if subsets else matrix[:, b:last, a:b] @ change
-        if last < phi.shape[1]:  # items before the block are done for this sweep
-            logits[:, last:] += matrix[:, last:, first:last] @ (phi[:, first:last] - before)
-
-
-def _blocks(space: OutputSpace) -> list[list[tuple[int, int]]]:
-    """Ranges of statistics of each item, in blocks of about `_BLOCK` statistics."""
-    sizes = [1] * space.num_items if isinstance(space, Subsets) else list(space.options_per_item())
-    ends = list(accumulate(sizes))
-    blocks: list[list[tuple[int, int]]] = [[]]
-    for size, end in zip(sizes, ends, strict=True):
-        if blocks[-1] and end - blocks[-1][0][0] > _BLOCK:
-            blocks.append([])
-        blocks[-1].append((end - size, end))
-    return blocks
 
 
 def _metropolis(

@@ -56,7 +56,7 @@ def decode_rows(
     contexts = len(distinct.x)
     listed = contexts * space.cardinality() <= MAX_LISTED
     proposal = ListingProposal(space, model.device) if listed else model.proposal()
-    draws = enough_draws(model.model(distinct.rows(slice(0, 16))), proposal, DRAWS)
+    proposal, draws = enough_draws(model.model(distinct.rows(slice(0, 16))), proposal, DRAWS)
     count = space.cardinality() if isinstance(proposal, ListingProposal) else draws + len(model.seen)
     size = max(1, min(512, _ELEMENTS // (space.num_items * count)))
     generator = torch.Generator(model.device).manual_seed(seed)

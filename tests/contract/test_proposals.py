@@ -59,9 +59,8 @@ def copies(space: OutputSpace, count: int, divergence: FDivergence | None = None
 
 def test_every_proposal_has_a_case():
     space = subsets(3)
-    assert final_classes(Proposal) - {"PlackettLuceProposal"} == {  # that one: tests/test_large_rankings.py
-        type(build(space)).__name__ for build in PROPOSALS.values()
-    }
+    elsewhere = {"PlackettLuceProposal", "AnnealedProposal"}  # tests/test_large_rankings.py, tests/test_annealing.py
+    assert final_classes(Proposal) - elsewhere == {type(build(space)).__name__ for build in PROPOSALS.values()}
     assert {name: build(space).name for name, build in PROPOSALS.items()} == {name: name for name in PROPOSALS}
 
 
