@@ -262,7 +262,8 @@ def _predicted(
         clipped = np.clip(member[0].predict(x).reshape(len(x), -1).astype(np.float64), FLOOR, 1.0)
         parts = np.split(clipped, np.cumsum(sizes)[:-1], axis=1)
         return [part / part.sum(1, keepdims=True) for part in parts]
-    together = member[0].predict_proba(x) if len(member) == 1 and len(sizes) > 1 else None
+    first: Any = member[0]
+    together = first.predict_proba(x) if len(member) == 1 and len(sizes) > 1 else None
     found: list[npt.NDArray[np.float64] | None] = []
     for item, size in enumerate(sizes):
         classifier = member[0] if together is not None else member[item]

@@ -1,7 +1,9 @@
 """``python -m tests.benchmarks``: all suites, or those that are named."""
 
 import argparse
+import dataclasses
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 from tests.benchmarks.harness import SUITES, open_suite, tell
@@ -13,6 +15,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure, write both files, and say what was missed: 0 all the same; 1 where a measurement failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="Measure, and write RESULTS.md.")
     parser.add_argument("suite", nargs="*", help=f"among {', '.join(SUITES)}; all where none is named")
+    parser.add_argument("--only", metavar="PATTERN", help="measurements with such a name, like 'yeast: *'")
     parser.add_argument("--fresh", action="store_true", help="measure again what was measured with this very code")
     parser.add_argument("--results", type=Path, default=Path(__file__).parent, help="the folder that gets both files")
     chosen = parser.parse_args(arguments)
@@ -30,7 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         for suite in suites:
             if not chosen.suite or suite.name in chosen.suite:
-                going_well &= run_suite(suite, store, save, fresh=chosen.fresh)
+                named = [m for m in suite.measurements if chosen.only is None or fnmatch(m.name, chosen.only)]
+                part = dataclasses.replace(suite, measurements=tuple(named))
+                going_well &= run_suite(part, store, save, fresh=chosen.fresh)
     except KeyboardInterrupt:
         tell("Interrupted; what is finished is kept.")
         return 130
