@@ -293,7 +293,7 @@ class TreeReference(Reference):
         self.register_buffer("log_tables", trees.log_tables)
         self.register_buffer("log_weights", trees.log_weights)
         self._forest: Forest | None = Forest(trees.parent)
-        self._single: TreeMixture | None = None
+        self._single: tuple[Tensor, TreeMixture] | None = None
         self.register_load_state_dict_post_hook(TreeReference._forget)
 
     def _forget(self, _: object) -> None:
@@ -302,14 +302,12 @@ class TreeReference(Reference):
     def forward(self, inputs: Float[Tensor, "batch width"]) -> TreeMixture:
         if self._forest is None:
             self._forest = Forest(self.parent)
-        if self._single is None or self._single.log_tables.device != self.log_tables.device:
-            self._single = TreeMixture(
-                self.space, self._forest, self.log_tables.unsqueeze(0), self.log_weights.unsqueeze(0)
-            )
-        if len(inputs) == 1:
-            return self._single  # the very same, so that what was computed from it can be kept
-        weights = self.log_weights.expand(len(inputs), -1)
-        return TreeMixture(self.space, self._forest, self._single.log_tables, weights)
+        tables = self.log_tables.unsqueeze(0)
+        if len(inputs) > 1:
+            return TreeMixture(self.space, self._forest, tables, self.log_weights.expand(len(inputs), -1))
+        if self._single is None or self._single[0] is not self.log_tables:  # moved, or of another precision
+            self._single = self.log_tables, TreeMixture(self.space, self._forest, tables, self.log_weights.unsqueeze(0))
+        return self._single[1]  # the very same each time, so that what was computed from it can be kept
 
     def to_json(self) -> dict[str, object]:
         return {"kind": "trees", "trees": len(self.parent)}

@@ -241,3 +241,23 @@ def test_trees_say_what_they_are_for(header: str, body: str, rules: str | None, 
     sentence = f"^Reference trees: expected subsets or configurations without rules, found {found}; choose another"
     with pytest.raises(SpecError, match=sentence):
         prepare(rows, FitSettings(reference="trees"), torch.device("cpu"), given)
+
+
+def test_one_context_is_the_same_distribution_until_the_trees_change():
+    space = subsets(5)
+    reference = TreeReference(space, some_trees(space))
+    one, points = torch.zeros(1, 0), space.listing()
+    first = reference(one)
+    assert reference(one) is first
+    assert torch.equal(reference(torch.zeros(3, 0)).log_prob_of(points)[:, 1:2], first.log_prob_of(points))
+    finer = reference.double()(one)
+    assert finer is not first
+    assert finer.log_prob_of(points).dtype == torch.float64
+    other = TreeReference(space, some_trees(space, 3))
+    before = other(one).log_prob_of(points)
+    changed = {name: value.flip(0) for name, value in other.state_dict().items()}
+    other.load_state_dict(changed)
+    torch.testing.assert_close(other(one).log_prob_of(points), before)  # trees in another order
+    changed["log_weights"] = torch.tensor([0.0, -50.0, -50.0])
+    other.load_state_dict(changed)
+    assert not torch.allclose(other(one).log_prob_of(points), before)
