@@ -94,7 +94,7 @@ def test_story_of_a_generator(address: str, chromium: str) -> None:
         expect(page.locator(".st-key-train_with button")).to_be_visible(timeout=WITHIN)
         page.locator(".st-key-compare button").click()
         comparison = page.locator(".st-key-comparison")
-        expect(comparison).to_contain_text("assembly · 2 is better", timeout=60_000)
+        expect(comparison).to_contain_text("assembly · 2 is better", timeout=120_000)
         page.locator(".st-key-train_with_best button").click()
 
         expect(page.locator("h1")).to_have_text("Train")
