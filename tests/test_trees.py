@@ -219,6 +219,10 @@ def test_the_learned_log_partition_is_the_listed_one(fitted):
     drawn = audit_partition(model, context, method="importance")
     with torch.no_grad():
         log_w = anneal(model.unnormalised(context), num_chains=64, temperatures=10, generator=seeded(3))
+    many = audit_partition(model, Context(torch.zeros(7, 0), torch.zeros(7, 0)), method="importance")
+    assert torch.equal(many.audited, drawn.audited.expand(7))
+    assert torch.equal(many.learned, drawn.learned.expand(7))
+    assert (many.summary().n, many.summary().r2) == (7, None)
     assert drawn.low[0] - 0.01 < exact.audited[0] < drawn.high[0] + 0.01
     assert abs(exact.learned[0] - exact.audited[0]) < 0.01
     assert abs(log_w.logsumexp(0)[0] - np.log(64) - exact.audited[0]) < 0.05  # seed 3

@@ -1,5 +1,6 @@
 """What an audit of the log-partition found, in rows and in one line, with its verdict."""
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -73,6 +74,11 @@ class PartitionAudit:
     exact: bool
     lower_bound: Float[Tensor, " row"]
     num_draws: int = 0
+
+    def repeated(self, rows: int) -> "PartitionAudit":
+        """The audit of one context, for so many rows that have it."""
+        values = {name: value.expand(rows) for name, value in self.__dict__.items() if isinstance(value, Tensor)}
+        return dataclasses.replace(self, **values)
 
     def verdict(self) -> str:
         """How far the learned log-partition may be relied on: ``trusted``, ``caution`` or ``do not trust``.

@@ -101,6 +101,11 @@ def audit_partition(
     >>> audit.method, audit.summary().verdict
     ('closed form', 'trusted')
     """
+    if context.is_single and len(context.x) > 1:  # one audit serves all rows
+        how = {"method": method, "proposal": proposal, "seed": seed, "num_samples": num_samples}
+        how |= {"temperatures": temperatures, "chains": chains}
+        how |= {"on_progress": on_progress, "should_stop": should_stop}
+        return audit_partition(model, context.condensed(), **how).repeated(len(context.x))
     monitor = Monitor(on_progress, should_stop)
     with torch.no_grad(), _evaluating(model):
         if context.x.shape[0] == 0:
