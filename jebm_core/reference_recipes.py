@@ -24,7 +24,7 @@ POINTS = ("candidates", "edits", "table")
 SMOOTHING = 0.05
 EDITS = 0.3
 """Share of its weight that an observed combination gives to those one change away."""
-MAX_TREES = 512
+MAX_TREES = 256
 """Statistics up to which trees are learned where nothing else is asked for: every pair is counted."""
 MAX_ANCHORS = 256
 """Observed combinations that are listed in the base and the proposal; the most frequent ones where there are more."""

@@ -24,6 +24,9 @@ SIZES = (1, 2, 5, 10, 20)
 """Trees of a mixture, tried in this order as long as rows kept aside become likelier."""
 PRIOR = 3.0
 """Rows' worth of what all rows together say, for each option of a parent."""
+MAX_CELLS, MAX_PAIRS = 2 * 10**6, 25 * 10**7
+"""Rows · statistics and rows · statistics² that are learned from, about two minutes of one core; of more rows some are
+drawn."""
 MAX_STEPS = 60
 PATIENCE = 3
 WORTH = 1e-3
@@ -43,9 +46,9 @@ def fit_trees(
     Args:
         on_part: hears how many mixtures are ready, as (done, of), and may raise to stop.
 
-    Cost: O(rows · statistics² · trees) a step of expectation–maximisation.
+    Cost: O(rows · statistics² · trees) a step of expectation–maximisation; see `MAX_PAIRS`.
     """
-    learner = _Learner(space, y, held_out)
+    learner = _Learner(space, _some(space, y, seed), _some(space, held_out, seed))
     best: tuple[float, list[Trees]] = (float("inf"), [])
     for size in SIZES:
         loss, trees = learner.mixture(size, seed)
@@ -63,6 +66,15 @@ def fit_trees(
         torch.cat([m.log_tables for m in mixtures]),
         torch.cat([m.log_weights for m in mixtures]).log_softmax(0),
     )
+
+
+def _some(space: OutputSpace, y: Tensor, seed: int) -> Tensor:
+    """As many rows as are affordable, drawn at random where there are more."""
+    most = max(1, min(MAX_CELLS // space.num_statistics, MAX_PAIRS // space.num_statistics**2))
+    if len(y) <= most:
+        return y
+    generator = torch.Generator(device=y.device).manual_seed(seed)
+    return y[torch.randperm(len(y), device=y.device, generator=generator)[:most]]
 
 
 @final

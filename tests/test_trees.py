@@ -167,6 +167,24 @@ def test_the_same_seed_gives_the_same_trees():
     assert first.log_tables.shape != other.log_tables.shape or not torch.equal(first.log_tables, other.log_tables)
 
 
+@pytest.mark.parametrize("bound", ["MAX_CELLS", "MAX_PAIRS"])
+def test_of_very_many_rows_some_are_learned_from(bound: str, monkeypatch: pytest.MonkeyPatch):
+    y, _ = draws(subsets(5), 900)
+    given: list[int] = []
+    original = _Learner.__init__
+
+    def watched(self: _Learner, space: OutputSpace, y: Tensor, held_out: Tensor) -> None:
+        given.extend((len(y), len(held_out)))
+        original(self, space, y, held_out)
+
+    monkeypatch.setattr(_Learner, "__init__", watched)
+    fit_trees(subsets(5), y[:800], y[800:])
+    monkeypatch.setattr(f"jebm_core.tree_learning.{bound}", {"MAX_CELLS": 5 * 300, "MAX_PAIRS": 25 * 300}[bound])
+    trees = fit_trees(subsets(5), y[:800], y[800:])
+    assert given == [800, 100, 300, 100]
+    assert torch.isfinite(trees.log_tables).all()
+
+
 def test_learning_tells_how_far_it_is_and_can_be_stopped():
     y, _ = draws(subsets(5), 400)
     told: list[tuple[int, int]] = []
