@@ -25,7 +25,7 @@ SIZES = (1, 2, 5, 10, 20)
 PRIOR = 3.0
 """Rows' worth of what all rows together say, for each option of a parent."""
 MAX_CELLS, MAX_PAIRS = 2 * 10**6, 25 * 10**7
-"""Rows · statistics and rows · statistics² that are learned from, about two minutes of one core; of more rows some are
+"""Rows · statistics and rows · statistics² that are learned from, one or two minutes of one core; of more rows some are
 drawn."""
 MAX_STEPS = 60
 PATIENCE = 3

@@ -186,10 +186,10 @@ def test_of_very_many_rows_some_are_learned_from(bound: str, monkeypatch: pytest
 
 
 def test_learning_tells_how_far_it_is_and_can_be_stopped():
-    y, _ = draws(subsets(5), 400)
+    y, _ = draws(subsets(5), 3000)
     told: list[tuple[int, int]] = []
-    fit_trees(subsets(5), y[:300], y[300:], on_part=lambda done, of: told.append((done, of)))
-    assert told == [(done, MIXTURES) for done in range(1, MIXTURES)] or not told
+    fit_trees(subsets(5), y[:2500], y[2500:], on_part=lambda done, of: told.append((done, of)))
+    assert told == [(done, MIXTURES) for done in range(1, MIXTURES)]
 
     def stop(done: int, of: int) -> None:
         raise Cancelled("stopped")
