@@ -55,6 +55,7 @@ def anneal(
 
     >>> from jebm_core.divergences import KL
     >>> from jebm_core.interactions import Scores
+    >>> from jebm_core.spaces import Subsets
     >>> space, zeros = Subsets(("a", "b")), torch.zeros(3, 2)
     >>> scores = Scores(space, zeros, FullQuadratic(torch.tensor([[[0.0, 1.0], [1.0, 0.0]]])))
     >>> anneal(ConditionalModel(KL(), LinearDistribution(space, zeros), scores), num_chains=8, temperatures=5).shape
