@@ -225,7 +225,7 @@ def test_lower_bound_is_certified(base):
     assert audit_partition(model(RANKINGS, PreferenceHead), c).lower_bound.isnan().all()
 
 
-def test_importance_chooses_the_strongest_proposal_and_lists_anchors():
+def test_importance_chooses_thestrongest_proposal_and_lists_anchors():
     anchors = SUBSETS.listing()[::40]
     m, c = model(SUBSETS, PAIRS, base=AnchoredBase(anchors), spread=0.4), context(20)
     exact = brute(m, c)

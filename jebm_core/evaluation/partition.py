@@ -140,7 +140,7 @@ def audit_partition(
 
                 estimate = WeightedEstimate(*_in_rows(model, context, rows, monitor, annealed))
             case _:
-                way = proposal or _strongest_proposal(model, p)
+                way = proposal or strongest_proposal(model, p)
                 num_samples = max(num_samples, MIN_DRAWS // len(context.x))
                 anchors = len(way.anchors) if isinstance(way, AnchoredProposal) else 0
                 rows = max(1, ELEMENTS // (num_samples * max(model.space.num_statistics, anchors)))
@@ -212,7 +212,7 @@ def _choose(model: JointModel, p: ConditionalModel, rows: int, method: Method) -
     )
 
 
-def _strongest_proposal(model: JointModel, p: ConditionalModel) -> Proposal:
+def strongest_proposal(model: JointModel, p: ConditionalModel) -> Proposal:
     """Anchored where the base has anchors, else the mean-field tilt where it is certified, else the tilt."""
     if isinstance(model.base, AnchoredBase):
         return AnchoredProposal(model.space, model.base.anchors)

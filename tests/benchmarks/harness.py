@@ -22,7 +22,19 @@ from pathlib import Path
 from typing import Any, final
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SUITES = ("steps", "scoring", "memory", "startup", "accuracy", "ablation", "rules", "peers", "sets")
+SUITES = (
+    "steps",
+    "scoring",
+    "memory",
+    "startup",
+    "accuracy",
+    "objectives",
+    "partition",
+    "ablation",
+    "rules",
+    "peers",
+    "sets",
+)
 MODEL_CODE = ("jebm_core/*.py", "jebm_core/spaces/*.py", "jebm_core/decoding/*.py")
 TABLE_CODE = ("jebm_core/tables/*.py",)
 _JUDGES = {"findings", "TARGETS", "COUNTS"}
