@@ -12,6 +12,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from jebm_core.classifiers import PooledMarginals, folds_of, named_classifiers
+from jebm_core.divergences import divergence_from_name
 from jebm_core.errors import RuleError, SpecError
 from jebm_core.fitted import FittedModel
 from jebm_core.model import Context
@@ -85,6 +86,7 @@ def prepare(
         UserError: fewer than 20 rows, features that can't be used, columns of another kind than the settings say, or
             rules that can't be bound, met or summed.
     """
+    divergence_from_name(settings.divergence)  # an unknown name is refused before any classifier has learned
     require_fit_size(examples)
     outputs, generator = examples.outputs, given.generator
     compiled, notes = None, ()

@@ -24,6 +24,7 @@ _STAGES: Final[Mapping[str, str]] = {
     "audit": marked("Intervals"),
     "evaluation": marked("Evaluation"),
 }
+_EPOCHS: Final = ("baseline", "training")  # stages whose parts are epochs, and may end early
 
 
 @st.fragment(run_every=POLL_SECONDS)
@@ -127,8 +128,12 @@ def _headline(view: RunView) -> None:
         share = min(epoch / epochs, 1.0)
     st.progress((current + share) / len(STAGES))
     facts = [_("Running for {time}").format(time=duration(view.elapsed, lang))]
-    if share and isinstance(epoch, int):
-        facts.append(_("epoch {epoch} of at most {epochs}").format(epoch=count(epoch, lang), epochs=epochs))
+    if share and isinstance(epoch, int) and isinstance(epochs, int):
+        if stage in _EPOCHS:
+            told = _("epoch {epoch} of at most {epochs}").format(epoch=count(epoch, lang), epochs=count(epochs, lang))
+        else:
+            told = _("part {part} of {parts}").format(part=count(epoch, lang), parts=count(epochs, lang))
+        facts.append(told)
     if view.seconds_left is not None and stage == "training":
         facts.append(_("this step takes at least {time} more").format(time=duration(max(view.seconds_left, 1.0), lang)))
     if view.attempt > 1:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from filelock import FileLock, Timeout
 
-from jebm_core.cli.fit import STAGES
+from jebm_core.cli.fit import EPOCHS, STAGES
 from jebm_core.cli.look import require_rendered_answer
 from jebm_core.cli.output import progress, tell
 from jebm_core.cli.serve import HOST, PortOption, dashboard, ending_on_signals, require_free_port, watch
@@ -116,7 +116,8 @@ def _state_of(view: "RunView") -> tuple[str, float | None]:
     stage, epoch, epochs = str(values.get("stage")), values.get("epoch"), values.get("epochs")
     text = STAGES.get(stage, stage)
     if isinstance(epoch, int) and isinstance(epochs, int) and epochs > 1:
-        return f"{text}, epoch {epoch} of at most {epochs}", min(1.0, epoch / epochs)
+        epochs_told = f", epoch {epoch} of at most {epochs}" if stage in EPOCHS else ""
+        return text + epochs_told, min(1.0, epoch / epochs)
     return text, None
 
 

@@ -32,6 +32,8 @@ STAGES = {
     "audit": "measuring the error of the log-partition",
     "evaluation": "evaluating",
 }
+EPOCHS = ("baseline", "training")
+"""Stages whose parts are epochs, and may end early."""
 
 
 def fit(
@@ -186,7 +188,7 @@ def _interrupt_after_checkpoint(keep: bool) -> Iterator[Callable[[], bool]]:
 
 def _report(report: Report, state: "Progress") -> None:
     text = STAGES.get(state.stage, state.stage)
-    if state.epochs:
+    if state.epochs and state.stage in EPOCHS:
         text += f", epoch {state.epoch} of at most {state.epochs}"
     if state.held_out_objective is not None:
         text += f", held-out objective {state.held_out_objective:.3f} nats"
