@@ -3,11 +3,16 @@
 A classifier predicts for every item the distribution of its option (of its position, for rankings) from x; the logs of
 these, smoothed, are natural parameters η_c(x). Several classifiers are pooled in the log domain,
 
-    η(x) = w_0 η_0 + Σ_c w_c η_c(x),      w_c ≥ 0,
+    η(x) = w_0 η_0 + Σ_c (w_c η_c(x) + v_c ω_c(x)),      w_c, v_c ≥ 0,
 
 with η_0 the shares of the training rows and the weights by maximum likelihood: no classifier has to be chosen, and one
-that is too timid or too bold is put right. This is what `jebm_core.references.PredictedReference` and
-`StackedReference` take as input.
+that is too timid or too bold is put right. ω_c is there for rankings alone, where positions of one item say little of
+how items stand to one another: the order of the positions that c expects,
+
+    ω_c,ip(x) = (E_c[p_i|x] − p̄)(p − p̄),      p̄ the middle position,
+
+which makes an item the more certain to stand before another one, the farther apart the two are expected. This is what
+`jebm_core.references.PredictedReference` and `StackedReference` take as input.
 
 Rows that the model is trained on get predictions from clones that have not seen them: with in-sample predictions q
 would look better than it is and g would learn to distrust what holds for new rows. The same predictions choose the
@@ -28,7 +33,7 @@ import numpy.typing as npt
 import torch
 
 from jebm_core.errors import ModelFolderError, SpecError
-from jebm_core.spaces import OutputSpace
+from jebm_core.spaces import OutputSpace, Rankings
 
 SMOOTHING = 0.01
 """Share of the training rows' own shares mixed into each prediction, so that no combination is impossible under q."""
@@ -116,7 +121,7 @@ class PooledMarginals:
         members: each a list of one classifier an item – a number where the item never varied – or of one for all; a
             regression for all predicts the indicators of their options.
         shares: of each option of each item among the training rows: what η_0 is the log of.
-        weights: w_0, then w_c of each member.
+        weights: w_0, then w_c of each member; then v_c of each, where several members predict rankings.
     """
 
     def __init__(
@@ -164,16 +169,23 @@ class PooledMarginals:
                     on_part(number * len(estimators) + m + 1, parts)
         shares = _shares(space, y)
         apart = np.concatenate([_parameters(space, [], x, shares)[None], apart])
+        if len(estimators) > 1 and isinstance(space.whole, Rankings):
+            apart = np.concatenate([apart, [_order(space, eta) for eta in apart[1:]]])
         members = [_fit_member(space, clone(estimator), x, y) for estimator in estimators]
-        weights = np.array([0.0, 1.0]) if len(members) == 1 else _pool(space, y, apart)
+        weights = np.array([0.0, 1.0]) if len(members) == 1 else _pool(space, y, apart, len(members))
         return cls(space, members, shares, weights), np.tensordot(weights, apart, 1).astype(np.float32)
 
     def predict(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """η(x): log-odds for subsets, log-weights of the options (positions) otherwise."""
         eta = self.weights[0] * _parameters(self.space, [], x, self.shares)
-        for weight, member in zip(self.weights[1:], self.members, strict=True):
-            if weight > 0:
-                eta += weight * _parameters(self.space, member, x, self.shares)
+        own, order = np.split(self.weights[1:], [len(self.members)])
+        for m, member in enumerate(self.members):
+            ordered = order[m] if len(order) else 0.0
+            if own[m] > 0 or ordered > 0:
+                found = _parameters(self.space, member, x, self.shares)
+                eta += own[m] * found
+                if ordered > 0:
+                    eta += ordered * _order(self.space, found)
         return eta.astype(np.float32)
 
     def save(self, path: Path) -> None:
@@ -251,6 +263,16 @@ def _parameters(
     return np.concatenate(columns, axis=1)
 
 
+def _order(space: OutputSpace, eta: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """ω [row, statistic]: the expected position of each item times each position, both from the middle one."""
+    items = space.num_items
+    log = eta.reshape(len(eta), items, items)
+    share = np.exp(log - log.max(-1, keepdims=True))
+    from_middle = np.arange(items) - (items - 1) / 2
+    expected = (share @ from_middle) / share.sum(-1)
+    return (expected[..., None] * from_middle).reshape(eta.shape)
+
+
 def _predicted(
     space: OutputSpace, member: list[Any], x: npt.NDArray[np.float32]
 ) -> list[npt.NDArray[np.float64] | None]:
@@ -278,9 +300,12 @@ def _predicted(
     return found
 
 
-def _pool(space: OutputSpace, y: npt.NDArray[np.int64], apart: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _pool(
+    space: OutputSpace, y: npt.NDArray[np.int64], apart: npt.NDArray[np.float64], members: int
+) -> npt.NDArray[np.float64]:
     """The weights of most likelihood: min_w mean A(Σ_c w_c η_c) − ⟨Σ_c w_c η_c, φ(y)⟩, convex, w_c ≥ 0 but for the
-    shares; with a normal prior of variance one around equal weights, for data that a classifier never gets wrong."""
+    shares; with a normal prior of variance one around equal weights of the members, for data that a classifier never
+    gets wrong. ``apart`` has the shares first, then the members, then their orders."""
     from scipy.optimize import minimize
 
     kept = np.linspace(0, len(y) - 1, min(len(y), MAX_POOLED_ROWS)).round().astype(np.int64)
@@ -295,7 +320,7 @@ def _pool(space: OutputSpace, y: npt.NDArray[np.int64], apart: npt.NDArray[np.fl
         (gradient,) = torch.autograd.grad(value, w)
         return value.item(), gradient.numpy()
 
-    start = np.full(len(apart), 1 / (len(apart) - 1))
-    start[0] = 0.0
+    start = np.zeros(len(apart))
+    start[1 : members + 1] = 1 / members
     bounds = [(None, None), *[(0.0, None)] * (len(apart) - 1)]
     return minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x

@@ -15,7 +15,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from jebm_core.classifiers import FLOOR, SMOOTHING, PooledMarginals, folds_of, named_classifiers
 from jebm_core.errors import ModelFolderError
-from jebm_core.spaces import OutputSpace
+from jebm_core.spaces import OutputSpace, Rankings
 from tests import oracle
 from tests.contract.cases import configurations, rankings, subsets
 from tests.oracle import seeded
@@ -131,6 +131,19 @@ def test_a_damaged_file_is_an_error_for_the_person(content: bytes, tmp_path: Pat
     assert str(caught.value).startswith("reference.skops: expected")
 
 
+def order(eta: npt.NDArray[np.float64], items: int) -> npt.NDArray[np.float64]:
+    """The order of the positions that a member expects, item by item."""
+    found = np.zeros_like(eta)
+    middle = (items - 1) / 2
+    for row in range(len(eta)):
+        for item in range(items):
+            weight = np.exp(eta[row, item * items : (item + 1) * items])
+            expected = sum(p * w for p, w in enumerate(weight)) / weight.sum()
+            for position in range(items):
+                found[row, item * items + position] = (expected - middle) * (position - middle)
+    return found
+
+
 @every_space
 def test_the_weights_of_a_pool_have_the_largest_likelihood(space: OutputSpace):
     """Out of fold, and with the prior; a classifier that knows nothing is left out."""
@@ -141,21 +154,27 @@ def test_the_weights_of_a_pool_have_the_largest_likelihood(space: OutputSpace):
     phi = space.statistics(torch.from_numpy(y)).double()
 
     def loss(weights: npt.NDArray[np.float64]) -> float:
-        pooled = torch.from_numpy(weights[0] * base + weights[1] * parts[0] + weights[2] * parts[1])
+        pooled = torch.from_numpy(np.tensordot(weights, apart, 1))
         nll = (space.linear_log_partition(pooled) - (pooled * phi).sum(-1)).mean().item()
-        return nll + float(np.square(weights - [0, 0.5, 0.5]).sum()) / (2 * len(x))
+        return nll + float(np.square(weights - prior).sum()) / (2 * len(x))
 
     probability = [shares(space, y, item) for item in range(space.num_items)]
     binary = space.num_statistics == space.num_items
     base = np.concatenate([np.log(p[1:] / p[0]) if binary else np.log(p) for p in probability])
+    orders = [order(part, space.num_items) for part in parts] if isinstance(space, Rankings) else []
+    apart = np.stack([np.broadcast_to(base, parts[0].shape), *parts, *orders])
+    prior = np.array([0, 0.5, 0.5, 0, 0][: len(apart)])
+    assert len(pool.weights) == len(apart)
     assert (pool.weights[1:] >= 0).all()
-    np.testing.assert_allclose(
-        eta, pool.weights[0] * base + pool.weights[1] * parts[0] + pool.weights[2] * parts[1], rtol=1e-4, atol=1e-4
-    )
+    np.testing.assert_allclose(eta, np.tensordot(pool.weights, apart, 1), rtol=1e-4, atol=1e-4)
+    members = [PooledMarginals.fit(space, [e], x, y)[0].predict(x).astype(float) for e in (LogisticRegression(), noise)]
+    orders = [order(part, space.num_items) for part in members] if isinstance(space, Rankings) else []
+    whole = np.stack([np.broadcast_to(base, parts[0].shape), *members, *orders])
+    np.testing.assert_allclose(pool.predict(x), np.tensordot(pool.weights, whole, 1), rtol=1e-4, atol=1e-4)
     best = loss(pool.weights)
-    for place in range(3):
+    for place in range(len(apart)):
         for step in (-0.05, 0.05):
-            moved = pool.weights + step * np.eye(3)[place]
+            moved = pool.weights + step * np.eye(len(apart))[place]
             if (moved[1:] >= 0).all():
                 assert loss(moved) > best - 1e-7
 
