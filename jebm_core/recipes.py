@@ -137,6 +137,8 @@ def _choose_affinity(space: OutputSpace, train: Rows, settings: FitSettings, fit
             # What x says of items is in the reference, and of combinations that come back in its table or trees. How
             # items go together beyond that is learned from all rows at once, or not at all.
             return "pairwise-constant" if statistics <= MAX_CONSTANT_STATISTICS else "lowrank-constant"
+        if statistics > MAX_CONSTANT_STATISTICS:
+            return "lowrank-constant"  # what x changes in so many pairs outgrows every proposal within an epoch
         return "pairwise" if affordable else "lowrank"
     if ranking:
         fits = ("permutahedron", "birkhoff", "preference", "unary")
@@ -249,6 +251,8 @@ def choose_proposals(space: OutputSpace, model: JointModel, train: Rows, setting
         # Flips around observed combinations cover modes that one tilt misses; with very many items they cover too
         # little to pay.
         first = "anchored" if space.num_statistics <= MAX_FULL_STATISTICS else "meanfield"
+        if space.num_statistics > MAX_CONSTANT_STATISTICS:
+            return [ladder[first]]
         return [ladder.pop(first), *_stronger(first, ladder)]
     return [ladder["tilt"]] if space.exact_linear else [ladder["plackett-luce"]]
 

@@ -23,7 +23,8 @@ from jebm_core.networks import ConstantCorrection
 from jebm_core.proposals import ListingProposal, Proposal
 
 CHUNK = 256
-"""Contexts at a time while log Z is estimated."""
+"""Contexts at a time while log Z is estimated, at most."""
+_ELEMENTS = 2**25  # numbers in a temporary tensor
 
 
 def mixed_contexts(context: Context, count: int, *, generator: torch.Generator | None = None) -> Context:
@@ -49,15 +50,16 @@ def _targets(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(inputs of δ, base, log Ẑ) for these contexts, in chunks."""
     parts = []
-    for start in range(0, len(context.x), CHUNK):
-        part = context.rows(slice(start, start + CHUNK))
+    size = max(1, min(CHUNK, _ELEMENTS // (samples * model.space.num_statistics)))
+    for start in range(0, len(context.x), size):
+        part = context.rows(slice(start, start + size))
         p = model.unnormalised(part)
         base, features = model.base(p)
         inputs = torch.cat([part.x, (features - model.feature_mean) / model.feature_scale], -1)
         scored = score_draws(p, proposal.draw(p, samples, generator=generator))
         parts.append((inputs, base, estimated_log_partition(scored)))
         if on_chunk is not None:
-            on_chunk(len(parts), math.ceil(len(context.x) / CHUNK))
+            on_chunk(len(parts), math.ceil(len(context.x) / size))
     inputs, base, log_z = (torch.cat(column) for column in zip(*parts, strict=True))
     return inputs, base, log_z
 

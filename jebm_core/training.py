@@ -7,7 +7,8 @@ silently*):
 - total mass: what the model's probabilities add up to; 1 where τ is right.
 
 A run that loses either goes on with four times the draws, then with the next, stronger proposal it was given; when
-there is none left it stops and says why. A number that is not finite stops the run. Nothing is clamped into health.
+there is none left it stops, with the last model that passed, and says why. A number that is not finite stops the run.
+Nothing is clamped into health.
 """
 
 import copy
@@ -36,6 +37,9 @@ PATIENT_EPOCHS = 3
 """How many epochs in a row a guard must fail before it acts: the first epochs are allowed to be rough."""
 
 
+_ELEMENTS = 2**24  # numbers in a temporary tensor while held-out rows are scored
+
+
 class StopReason(Enum):
     """Why training ended. The value is the sentence that a person reads."""
 
@@ -45,6 +49,10 @@ class StopReason(Enum):
     NON_FINITE = (
         "A number stopped being finite; the last good model was kept. "
         "Try a smaller learning rate, or the divergence kl."
+    )
+    LIMITED = (
+        "Training went as far as the proposal covers the model: the last model whose log-partition the draws vouch for "
+        "was kept."
     )
     PROPOSAL_LOST = (
         "The proposal no longer covers the model: the effective sample size on held-out rows fell below 4 draws. "
@@ -58,7 +66,7 @@ class StopReason(Enum):
     @property
     def is_healthy(self) -> bool:
         """Whether the model may be used without a warning."""
-        return self in (StopReason.CONVERGED, StopReason.EXHAUSTED, StopReason.OUT_OF_TIME)
+        return self in (StopReason.CONVERGED, StopReason.EXHAUSTED, StopReason.OUT_OF_TIME, StopReason.LIMITED)
 
 
 class HeldOut(NamedTuple):
@@ -72,7 +80,11 @@ class HeldOut(NamedTuple):
 
 @dataclass
 class TrainingState:
-    """Everything the next epoch needs; what a checkpoint stores."""
+    """Everything the next epoch needs; what a checkpoint stores.
+
+    Attributes:
+        vouched: whether the guards have held after some epoch of training.
+    """
 
     epoch: int = 0
     proposal: int = 0
@@ -81,6 +93,7 @@ class TrainingState:
     since_best: int = 0
     lost: int = 0
     seconds: float = 0.0
+    vouched: bool = False
     best_model: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -109,6 +122,7 @@ def held_out(
     and the two guards."""
     model.eval()
     objective, nll, share, mass = [], [], [], []
+    chunk = max(1, min(chunk, _ELEMENTS // (samples * model.space.num_statistics)))
     chunk = len(rows.y) if rows.context.is_single else chunk  # one set of draws serves all rows
     for part in torch.arange(len(rows.y), device=rows.y.device).split(chunk):
         batch = rows.rows(part)
@@ -217,8 +231,11 @@ class Trainer:
         draws = found.effective_share * 4 * self.samples
         failing = self._fails(found)
         state.lost = state.lost + 1 if failing else 0
+        state.vouched |= not failing
         if state.lost >= PATIENT_EPOCHS:
             if state.factor > 1 and state.proposal + 1 == len(self.proposals):
+                if state.vouched:
+                    return StopReason.LIMITED
                 return StopReason.PROPOSAL_LOST if draws < MIN_EFFECTIVE_DRAWS else StopReason.MASS_LOST
             if state.factor == 1:
                 state.factor = MORE_DRAWS

@@ -191,6 +191,27 @@ def test_a_wrong_log_partition_stops_the_run():
     assert t.state.epoch == 6
 
 
+def test_where_a_proposal_is_lost_later_the_last_model_that_it_covered_is_kept():
+    """The score outgrows draws from the reference after two epochs."""
+    model, rows = peaked("anchored")
+    with torch.no_grad():
+        model.affinity.linear.linear.bias.fill_(0.1)  # pyright: ignore
+    t = Trainer(model, rows, rows, [ReferenceProposal()], SLOW, seed=0, clock=lambda: 0.0)
+    good: dict[str, Tensor] = {}
+
+    def outgrow(info: EpochInfo) -> None:
+        if info.epoch == 2:
+            good.update(t.state.best_model)
+            with torch.no_grad():
+                model.affinity.linear.linear.bias.fill_(6.0)  # pyright: ignore
+
+    reason = t.run(on_epoch=outgrow)
+    assert reason is StopReason.LIMITED
+    assert reason.is_healthy
+    assert t.state.epoch == 8
+    assert identical(numbers(t.model), good)
+
+
 def test_a_failing_guard_climbs_to_the_stronger_proposal():
     model, rows = peaked("anchored")
     ladder = [ReferenceProposal(), AnchoredProposal(subsets(12), anchors_of(rows.y))]

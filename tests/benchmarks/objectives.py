@@ -241,9 +241,9 @@ def _unary(results: Results) -> list[Finding]:
         if names:
             ends = [[results[name] for name in pair] for pair in names]
             gaps = [a["training"] - b["training"] for a, b in ends]
-            detail = "; ".join(
-                f"{a['training']:.2f} beside {b['training']:.2f} after {a['steps']} steps" for a, b in ends
-            )
+            steps = {result["looks"][-1]["steps"] for pair in ends for result in pair}
+            detail = "; ".join(f"{a['training']:.2f} beside {b['training']:.2f}" for a, b in ends)
+            detail += f"; after {' or '.join(map(str, sorted(steps)))} steps"
             what = f"cal500, items alone, {way}: training −log p, less that of exact maximum likelihood"
             target = TARGETS["unary"] if way == OURS else None
             rows.append(Finding(what, fmean(gaps), "nats", target, detail, tuple(n for pair in names for n in pair)))
