@@ -34,11 +34,12 @@ from jebm_core.proposals import (
     TiltProposal,
 )
 from jebm_core.reference_recipes import POINTS, anchors_of, make_reference, plain_reference, point_reference
-from jebm_core.references import CandidateReference, MixtureReference, Reference, StackedReference, TreeReference
+from jebm_core.references import CandidateReference, MixtureReference, Reference, StackedReference
 from jebm_core.rules.compiled import CompiledRules
 from jebm_core.settings import FitSettings
 from jebm_core.spaces import MAX_LISTING, Configurations, OutputSpace, Rankings, Ruled, Subsets
 from jebm_core.steps import Plan, Rows
+from jebm_core.tree_references import TiltedTreeReference, TreeReference
 
 QUADRATIC = ("pairwise", "pairwise-constant", "lowrank", "lowrank-constant")
 """Affinities whose interactions are pairs."""
@@ -75,6 +76,7 @@ class Architecture:
     anchors: int
     correction: str
     candidates: int = 0
+    trees: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """A record that JSON can hold."""
@@ -107,19 +109,30 @@ def choose_architecture(
     if fitted is not None:
         learned = {StackedReference: "stacked", TreeReference: "trees"}
         reference = learned.get(type(fitted), "predicted")
-    base = _choose_base(space, affinity, reference, settings)
+    trees = _trees_of(fitted)
+    base = _choose_base(space, affinity, reference, settings, trees=trees > 0)
     if base == "anchored" and train.context.is_single and lists_by_default(space, train, settings):
         base = "tilt"  # τ is one number, which the list gives exactly
     anchors = len(anchors_of(train.y)) if base == "anchored" else 0
     correction = settings.log_partition if settings.log_partition in ("constant", "linear", "residual") else "mlp"
     candidates = len(point_reference(space, reference, train.y, table).points) if reference in POINTS else 0
     candidates = len(fitted.points) if isinstance(fitted, StackedReference) else candidates
-    candidates = len(fitted.parent) if isinstance(fitted, TreeReference) else candidates
     features = train.context.x.shape[1]
     hidden = (256, 256) if features else ()
     correction = correction if features else "constant"  # without features there is one τ, a number
     return Architecture(
-        features, hidden, 0.5, affinity, RANK, reference, settings.divergence, base, anchors, correction, candidates
+        features,
+        hidden,
+        0.5,
+        affinity,
+        RANK,
+        reference,
+        settings.divergence,
+        base,
+        anchors,
+        correction,
+        candidates,
+        trees,
     )
 
 
@@ -133,6 +146,13 @@ def _choose_affinity(space: OutputSpace, train: Rows, settings: FitSettings, fit
         if train.context.is_single and lists_by_default(space, train, settings):
             affordable = space.cardinality() * statistics**2 <= MAX_FULL_LISTED
         whole = isinstance(fitted, StackedReference | TreeReference)
+        if (
+            isinstance(fitted, StackedReference)
+            and _trees_of(fitted)
+            and statistics * (statistics - 1) / 2 > len(train.y)
+        ):
+            # Trees have the pairs that so few rows can tell of; without others the log-partition is exact.
+            return "unary"
         if whole or (fitted is not None and not affordable):
             # What x says of items is in the reference, and of combinations that come back in its table or trees. How
             # items go together beyond that is learned from all rows at once, or not at all.
@@ -154,14 +174,21 @@ def _choose_affinity(space: OutputSpace, train: Rows, settings: FitSettings, fit
     return settings.affinity
 
 
-def _choose_base(space: OutputSpace, affinity: str, reference: str, settings: FitSettings) -> str:
+def _trees_of(reference: Reference | None) -> int:
+    """How many trees the reference is made of; where there are any, no tilt of it stands for items alone."""
+    if isinstance(reference, TreeReference | TiltedTreeReference):
+        return reference.num_trees
+    return _trees_of(reference.trees) if isinstance(reference, StackedReference) else 0
+
+
+def _choose_base(space: OutputSpace, affinity: str, reference: str, settings: FitSettings, *, trees: bool) -> str:
     if settings.divergence != "kl" or settings.log_partition in ("constant", "linear", "mlp", "residual"):
         return "zero"  # other divergences: τ is a multiplier, not a log-partition, and has no closed form
     if settings.proposal == "reference" and settings.log_partition == "auto":
         return "zero"  # the published method, as published
     if not space.exact_linear:
         return "positions" if reference == "uniform" else "zero"
-    if affinity not in QUADRATIC or reference in POINTS or reference == "trees":
+    if affinity not in QUADRATIC or reference in POINTS or trees:
         return "tilt"
     return "anchored"
 
@@ -198,7 +225,8 @@ def build_model(
     base = _build_base(space, shape, y)
     return JointModel(
         space=space,
-        reference=fitted or make_reference(space, shape.reference, y, candidates=shape.candidates, table=table),
+        reference=fitted
+        or make_reference(space, shape.reference, y, candidates=shape.candidates, trees=shape.trees, table=table),
         divergence=divergence_from_name(shape.divergence),
         affinity=Affinity(space, trunk, linear, interaction),
         base=base,
@@ -226,7 +254,7 @@ def choose_proposals(space: OutputSpace, model: JointModel, train: Rows, setting
     device = train.y.device
     anchors = anchors_of(train.y)
     quadratic = isinstance(model.affinity.interaction, FullPairwiseHead | LowRankPairwiseHead)
-    trees = isinstance(model.reference, TreeReference)
+    trees = _trees_of(model.reference) > 0
     family = space.exact_linear and not (trees or isinstance(model.reference, CandidateReference | MixtureReference))
     ladder: dict[str, Proposal] = {"reference": ReferenceProposal()}
     if space.exact_linear:
@@ -303,7 +331,7 @@ def independent_architecture(shape: Architecture) -> Architecture:
     plain = dataclasses.replace(shape, affinity="unary", base="tilt", anchors=0, correction="constant", divergence="kl")
     # The same marginals, without what is known of whole combinations.
     alone = {"stacked": "predicted", "trees": "marginals"}.get(shape.reference)
-    return plain if alone is None else dataclasses.replace(plain, reference=alone, candidates=0)
+    return plain if alone is None else dataclasses.replace(plain, reference=alone, candidates=0, trees=0)
 
 
 def describe_space(

@@ -12,11 +12,11 @@ from jebm_core.references import (
     Reference,
     RuledReference,
     StackedReference,
-    TreeReference,
     UniformReference,
 )
 from jebm_core.settings import FitSettings
 from jebm_core.spaces import OutputSpace, Rankings, Ruled
+from jebm_core.tree_references import TiltedTreeReference, TreeReference
 from jebm_core.trees import Trees, takes_trees
 
 POINTS = ("candidates", "edits", "table")
@@ -69,15 +69,18 @@ def make_reference(
     y: Int64[Tensor, "row item"] | None,
     *,
     candidates: int = 0,
+    trees: int = 0,
     table: Int64[Tensor, "candidate item"] | None = None,
 ) -> Reference:
     """The reference of an architecture; without ``y`` its tensors are placeholders for a state dict. Rules that weigh
     or depend on x come on top."""
-    inner = _unweighted(space, kind, y, candidates, table)
+    inner = _unweighted(space, kind, y, candidates, trees, table)
     return RuledReference(inner) if isinstance(space, Ruled) and space.rules.weighted is not None else inner
 
 
-def _unweighted(space: OutputSpace, kind: str, y: Tensor | None, candidates: int, table: Tensor | None) -> Reference:
+def _unweighted(
+    space: OutputSpace, kind: str, y: Tensor | None, candidates: int, trees: int, table: Tensor | None
+) -> Reference:
     placeholder = torch.zeros(candidates, space.num_items, dtype=torch.int64)
     if kind in POINTS:
         if y is not None:
@@ -85,18 +88,23 @@ def _unweighted(space: OutputSpace, kind: str, y: Tensor | None, candidates: int
         return CandidateReference(space, placeholder, torch.ones(candidates), smoothing=SMOOTHING)
     match kind:
         case "trees":
-            options = max(space.options_per_item())
-            tables = torch.zeros(candidates, space.num_items, options, options)
-            parent = torch.zeros(candidates, space.num_items, dtype=torch.int64)
-            return TreeReference(space, Trees(parent, tables, torch.zeros(candidates)))
+            return TreeReference(space, _some_trees(space, trees))
         case "stacked":
-            return StackedReference(space, placeholder, torch.zeros(candidates), torch.ones(candidates))
+            tilted = TiltedTreeReference(space, _some_trees(space, trees)) if trees else None
+            return StackedReference(space, placeholder, torch.zeros(candidates), torch.ones(candidates), trees=tilted)
         case "uniform":
             return UniformReference(space)
         case "marginals":
             return MarginalReference(space) if y is None else MarginalReference.fit(space, y)
         case _:  # η(x) comes from a classifier or another model
             return PredictedReference(space)
+
+
+def _some_trees(space: OutputSpace, count: int) -> Trees:
+    """So many trees without their numbers."""
+    options = max(space.options_per_item())
+    tables = torch.zeros(count, space.num_items, options, options)
+    return Trees(torch.zeros(count, space.num_items, dtype=torch.int64), tables, torch.zeros(count))
 
 
 def point_reference(space: OutputSpace, kind: str, y: Tensor, table: Tensor | None) -> CandidateReference:

@@ -22,7 +22,6 @@ from jebm_core.distributions import (
 from jebm_core.errors import SpecError
 from jebm_core.spaces import OutputSpace, Rankings, Ruled
 from jebm_core.spaces.neighbours import one_change_away
-from jebm_core.trees import Forest, TreeMixture, Trees
 from jebm_core.weighted import WeightedDistribution, WeightedRules, flags_of
 
 
@@ -122,15 +121,16 @@ class PredictedReference(Reference):
 
 @final
 class StackedReference(Reference):
-    """Predicted marginals, and what makes observed combinations more or less frequent than these say:
+    """Predicted marginals, how items go together in trees, and what observed combinations have beyond both:
 
-        q(y|x) = α Σ_t π_t(x) 1[y = y_t] + (1 − α) q_η(x)(y),
+        q(y|x) = α Σ_t π_t(x) 1[y = y_t] + (1 − α) ((1 − β) q_η(x)(y) + β q_trees(y|x)),
         π_t(x) = (1 − ε) softmax_t(s ⟨η(x), φ(y_t)⟩ + b_t) + ε f_t,
 
     with η(x) the input, as in `PredictedReference`, y_t a table of observed combinations and f_t their shares among the
-    training rows, and s, b, α, ε fitted to out-of-fold η (`jebm_core.stacking`). On combinations that keep coming back
-    it knows how the items go together; on all others it is what the classifiers say. s < 1 where the classifiers count
-    the same evidence several times; ε is how often they are wrong however sure they are.
+    training rows, q_trees trees that x tilts (`jebm_core.tree_references`), and s, b, α, β, ε fitted to out-of-fold η
+    (`jebm_core.stacking`). On combinations that keep coming back it knows how the items go together; on all others it
+    is what classifiers and trees say. s < 1 where the classifiers count the same evidence several times; ε is how often
+    they are wrong however sure they are. The table may be empty, and there may be no trees.
     """
 
     points: Tensor
@@ -139,6 +139,7 @@ class StackedReference(Reference):
     scale: Tensor
     share: Tensor
     surprise: Tensor
+    tree_share: Tensor
 
     def __init__(
         self,
@@ -150,6 +151,8 @@ class StackedReference(Reference):
         scale: float = 1.0,
         share: float = 0.5,
         surprise: float = 0.01,
+        trees: Reference | None = None,
+        tree_share: float = 0.0,
     ) -> None:
         super().__init__()
         self.space = space
@@ -160,17 +163,25 @@ class StackedReference(Reference):
         self.register_buffer("scale", torch.tensor(scale))
         self.register_buffer("share", torch.tensor(share))
         self.register_buffer("surprise", torch.tensor(surprise))
+        self.trees = trees
+        self.register_buffer("tree_share", torch.tensor(tree_share))
 
     def forward(self, inputs: Float[Tensor, "batch width"]) -> MixtureDistribution:
-        phi = self.space.statistics(self.points)
-        expected = (self.scale * (inputs @ phi.T) + self.bias).log_softmax(-1) + torch.log1p(-self.surprise)
-        log_pi = torch.logaddexp(expected, self.frequency.log() + self.surprise.log())
-        table = PointsDistribution(self.space, self.points, log_pi)
-        shares = torch.stack([self.share, 1 - self.share]).log()
-        return MixtureDistribution([table, LinearDistribution(self.space, inputs)], shares.expand(len(inputs), -1))
+        components: list[ReferenceDistribution] = [LinearDistribution(self.space, inputs)]
+        shares = [torch.ones_like(self.share)]
+        if self.trees is not None:
+            components.append(self.trees(inputs))
+            shares = [1 - self.tree_share, self.tree_share]
+        if len(self.points):
+            phi = self.space.statistics(self.points)
+            expected = (self.scale * (inputs @ phi.T) + self.bias).log_softmax(-1) + torch.log1p(-self.surprise)
+            log_pi = torch.logaddexp(expected, self.frequency.log() + self.surprise.log())
+            components.insert(0, PointsDistribution(self.space, self.points, log_pi))
+            shares = [self.share, *((1 - self.share) * share for share in shares)]
+        return MixtureDistribution(components, torch.stack(shares).log().expand(len(inputs), -1))
 
     def to_json(self) -> dict[str, object]:
-        return {"kind": "stacked", "points": len(self.points)}
+        return {"kind": "stacked", "points": len(self.points), "trees": self.trees is not None}
 
 
 @final
@@ -274,43 +285,6 @@ class CandidateReference(Reference):
 
     def to_json(self) -> dict[str, object]:
         return {"kind": "candidates", "smoothing": self.smoothing, "points": len(self.points)}
-
-
-@final
-class TreeReference(Reference):
-    """A mixture of trees over the items (`jebm_core.trees`), the same in every context: how items go together, as far
-    as trees can say, learned before g (`jebm_core.tree_learning`)."""
-
-    input_width = 0
-    parent: Tensor
-    log_tables: Tensor
-    log_weights: Tensor
-
-    def __init__(self, space: OutputSpace, trees: Trees) -> None:
-        super().__init__()
-        self.space = space
-        self.register_buffer("parent", trees.parent)
-        self.register_buffer("log_tables", trees.log_tables)
-        self.register_buffer("log_weights", trees.log_weights)
-        self._forest: Forest | None = Forest(trees.parent)
-        self._single: tuple[Tensor, TreeMixture] | None = None
-        self.register_load_state_dict_post_hook(TreeReference._forget)
-
-    def _forget(self, _: object) -> None:
-        self._forest = self._single = None  # other trees than before
-
-    def forward(self, inputs: Float[Tensor, "batch width"]) -> TreeMixture:
-        if self._forest is None:
-            self._forest = Forest(self.parent)
-        tables = self.log_tables.unsqueeze(0)
-        if len(inputs) > 1:
-            return TreeMixture(self.space, self._forest, tables, self.log_weights.expand(len(inputs), -1))
-        if self._single is None or self._single[0] is not self.log_tables:  # moved, or of another precision
-            self._single = self.log_tables, TreeMixture(self.space, self._forest, tables, self.log_weights.unsqueeze(0))
-        return self._single[1]  # the very same each time, so that what was computed from it can be kept
-
-    def to_json(self) -> dict[str, object]:
-        return {"kind": "trees", "trees": len(self.parent)}
 
 
 @final

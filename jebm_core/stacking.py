@@ -9,11 +9,13 @@ from torch.nn.functional import logsigmoid
 
 from jebm_core.references import StackedReference
 from jebm_core.spaces import OutputSpace
+from jebm_core.tree_tilting import TiltedTrees
 
 BIAS_VARIANCE = 3.0
 """Prior variance of b: a factor of six more or less frequent than the marginals say is nothing unusual."""
 MAX_ROWS = 4000
 """Rows that the table is fitted to."""
+_STEPS = 100  # of expectation–maximisation
 
 
 def fit_stacked(
@@ -22,13 +24,15 @@ def fit_stacked(
     y: Int64[Tensor, "row item"],
     fold: npt.NDArray[np.int64],
     points: Int64[Tensor, "point item"],
+    trees: TiltedTrees | None = None,
 ) -> StackedReference | None:
-    """Maximum likelihood of s, b, α and ε; None where no combination comes back.
+    """Maximum likelihood of s, b, α, β and ε; None where no combination comes back and there are no trees.
 
-        max Σ_n log(α 1[y_n known] π(y_n|x_n) + (1 − α) q_η(x_n)(y_n)) − |b|² / (2 · variance) + log(α ε (1 − α))
+        max Σ_n log(α 1[y_n known] π(y_n|x_n) + (1 − α) r(y_n|x_n)) − |b|² / (2 · variance) + log(α ε (1 − α)),
+        r = (1 − β) q_η + β q_trees,    with log β(1 − β) in the prior, too.
 
-    The prior stands for two more rows: one that surprised the classifiers, and one that the table did not have. With
-    few rows nothing is ever certain.
+    The prior stands for a few more rows: one that surprised the classifiers, one that the table did not have, one that
+    trees and one that independent items said better. With few rows nothing is ever certain.
 
     A row's combination counts as known, and competes for its probability, only where it also occurs outside of the
     row's own fold: else a combination that was seen once would look like one that is to be expected again.
@@ -37,6 +41,7 @@ def fit_stacked(
         eta: out-of-fold natural parameters.
         fold: the fold of each row in which they were predicted.
         points: distinct combinations, among those of ``y``.
+        trees: trees that x tilts, and what they say of each row of ``y`` out of fold.
 
     Cost: about 100 products of rows by statistics by points; 4,000 rows at most.
     """
@@ -50,33 +55,36 @@ def fit_stacked(
     column = which.clamp_min(0).unsqueeze(-1)
     listed = listed & known.gather(1, column).squeeze(-1)
     if not listed.any():
-        return None
+        return None if trees is None else _trees_alone(space, background, trees, trees.out_of_fold[kept].double())
     known = known | ~known.any(1, keepdim=True)  # a fold that holds all of them: nothing is listed there
 
     frequency = torch.bincount(which[which >= 0], minlength=len(points)).double()
     frequency = frequency / frequency.sum()
     bias = torch.zeros(len(points), dtype=torch.float64, requires_grad=True)
     scale = torch.tensor(0.8, dtype=torch.float64, requires_grad=True)
-    odds = torch.tensor([0.0, -3.0], dtype=torch.float64, requires_grad=True)  # of α and of ε
+    odds = torch.tensor([0.0, -3.0, 0.0], dtype=torch.float64, requires_grad=True)  # of α, ε and β
+    by_trees = torch.full_like(background, -torch.inf) if trees is None else trees.out_of_fold[kept].double()
     optimizer = torch.optim.LBFGS([bias, scale, odds], max_iter=100, line_search_fn="strong_wolfe")
     no_frequency = torch.where(known, frequency, 0.0).sum(1)
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        (log_share, log_surprise), (log_rest, log_expected) = logsigmoid(odds), logsigmoid(-odds)
+        (log_share, log_surprise, log_trees), (log_rest, log_expected, log_items) = logsigmoid(odds), logsigmoid(-odds)
+        rest = background if trees is None else torch.logaddexp(log_items + background, log_trees + by_trees)
         expected = torch.where(known, scale * score + bias, -torch.inf)
         expected = expected.gather(1, column).squeeze(-1) - expected.logsumexp(1)
         surprising = (frequency[column.squeeze(-1)] / no_frequency).log()
         own = torch.logaddexp(log_expected + torch.where(listed, expected, 0.0), log_surprise + surprising)
-        both = torch.logaddexp(log_share + own, log_rest + background)
-        likelihood = torch.where(listed, both, log_rest + background).mean()
-        prior = (log_share + log_surprise + log_rest - bias.square().sum() / (2 * BIAS_VARIANCE)) / len(fold)
+        both = torch.logaddexp(log_share + own, log_rest + rest)
+        likelihood = torch.where(listed, both, log_rest + rest).mean()
+        unsure = log_share + log_surprise + log_rest + log_trees + log_items
+        prior = (unsure - bias.square().sum() / (2 * BIAS_VARIANCE)) / len(fold)
         loss = -likelihood - prior
         loss.backward()
         return loss
 
     optimizer.step(closure)  # pyright: ignore[reportArgumentType]
-    share, surprise = odds.detach().sigmoid().tolist()
+    share, surprise, tree_share = odds.detach().sigmoid().tolist()
     dtype = torch.get_default_dtype()
     return StackedReference(
         space,
@@ -86,7 +94,20 @@ def fit_stacked(
         scale=scale.item(),
         share=share,
         surprise=surprise,
+        trees=None if trees is None else trees.reference,
+        tree_share=tree_share,
     )
+
+
+def _trees_alone(space: OutputSpace, by_items: Tensor, trees: TiltedTrees, by_trees: Tensor) -> StackedReference:
+    """Without a table: β by expectation–maximisation."""
+    share = torch.tensor(0.5, dtype=torch.float64)
+    for _ in range(_STEPS):
+        share = (1 + torch.sigmoid(by_trees - by_items + share.logit()).sum()) / (2 + len(by_trees))
+    nothing = torch.zeros(0)
+    empty = torch.zeros(0, space.num_items, dtype=torch.int64)
+    how = {"trees": trees.reference, "tree_share": share.item()}
+    return StackedReference(space, empty, nothing, nothing, share=0.0, surprise=0.0, **how)
 
 
 def _known(

@@ -20,7 +20,7 @@ from jebm_core.trees import Trees
 
 MIXTURES = 6
 """Mixtures that are averaged."""
-SIZES = (1, 2, 5, 10, 20)
+SIZES = (2, 5, 10, 20)
 """Trees of a mixture, tried in this order as long as rows kept aside become likelier."""
 PRIOR = 3.0
 """Rows' worth of what all rows together say, for each option of a parent."""
@@ -49,23 +49,25 @@ def fit_trees(
     Cost: O(rows · statistics² · trees) a step of expectation–maximisation; see `MAX_PAIRS`.
     """
     learner = _Learner(space, _some(space, y, seed), _some(space, held_out, seed))
+    alone, tree = learner.mixture(1, seed)
     best: tuple[float, list[Trees]] = (float("inf"), [])
-    for size in SIZES:
+    for size in [size for size in SIZES if size <= len(y)]:
         loss, trees = learner.mixture(size, seed)
         if loss > best[0] - WORTH:
             break
         best = (loss, [trees])
-    size = len(best[1][0].log_weights)
     mixtures = best[1]
-    for extra in range(1, MIXTURES if size > 1 else 1):
+    for extra in range(1, MIXTURES):
         if on_part is not None:
             on_part(extra, MIXTURES)
-        mixtures.append(learner.mixture(size, seed + extra)[1])
-    return Trees(
+        mixtures.append(learner.mixture(len(best[1][0].log_weights), seed + extra)[1])
+    averaged = Trees(
         torch.cat([m.parent for m in mixtures]),
         torch.cat([m.log_tables for m in mixtures]),
         torch.cat([m.log_weights for m in mixtures]).log_softmax(0),
     )
+    # Few rows make mixtures worth less than their average is: only that is held against one tree.
+    return averaged if learner.loss(averaged) < alone - WORTH else tree
 
 
 def _some(space: OutputSpace, y: Tensor, seed: int) -> Tensor:
@@ -128,7 +130,7 @@ class _Learner:
             fitted = [self.tree(shares[:, m].contiguous()) for m in range(size)]
             weights = (shares.sum(0) + 1).log().log_softmax(0)
             trees = Trees(torch.stack([t[0] for t in fitted]), torch.stack([t[1] for t in fitted]), weights)
-            loss = -self._log_probs(trees, self.held_out).logsumexp(1).mean().item()
+            loss = self.loss(trees)
             if loss < best[0] - WORTH:
                 best, since = (loss, trees), 0
             else:
@@ -137,6 +139,10 @@ class _Learner:
                 break
             shares = self._log_probs(trees, self.y).softmax(1)
         return best[0], best[1] or trees
+
+    def loss(self, trees: Trees) -> float:
+        """Mean −log q of held-out rows."""
+        return -self._log_probs(trees, self.held_out).logsumexp(1).mean().item()
 
     def _around_rows(self, size: int, generator: torch.Generator) -> Float[Tensor, "row tree"]:
         """Shares to begin with: each row belongs to the nearest of a few of them drawn at random. Shares at random
@@ -162,7 +168,7 @@ def best_tree(
 ) -> Int64[Tensor, " item"]:
     """The tree with the largest sum of mutual information over its edges, as the parent of each item; the root, its
     own parent, is the item that says most about all others."""
-    total = share.sum(1).mean()
+    total = share.sum(1).mean().clamp_min(1e-30)  # a tree that no row belongs to knows nothing
     expected = share[:, :, None, None] * share / total
     gain = torch.where(joint > 0, joint * (joint / expected.clamp_min(1e-30)).log(), 0.0)
     information = (gain.sum((1, 3)) / total).double().cpu().numpy()

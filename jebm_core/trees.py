@@ -72,6 +72,14 @@ class Trees(NamedTuple):
     log_weights: Float[Tensor, " tree"]
 
 
+class Tilted(NamedTuple):
+    """Where a tilt comes from: ``origin`` · exp(⟨θ, φ⟩ − A)."""
+
+    origin: "TreeMixture"
+    theta: Float[Tensor, "batch statistic"]
+    log_normalizer: Float[Tensor, " batch"]
+
+
 @final
 class TreeMixture(ReferenceDistribution):
     """Σ_m w_m Π_i T_mi(y_i | y_parent(i)) for a batch of contexts.
@@ -86,6 +94,8 @@ class TreeMixture(ReferenceDistribution):
         log_tables: log T[batch or 1, tree, item, option of the parent, option]; −∞ for options that an item lacks, and
             the same row for every option of the parent where the item is the root. Rows are normalised.
         log_weights: log w [batch, tree].
+        tilted: of which mixture this is a tilt, where it is one. Log-probabilities then are those of the origin, which
+            no context changes, and a product.
 
     >>> from jebm_core.spaces import Subsets
     >>> space, chain = Subsets(("a", "b")), Forest(torch.tensor([[0, 0]]))
@@ -101,12 +111,16 @@ class TreeMixture(ReferenceDistribution):
         forest: Forest,
         log_tables: Float[Tensor, "one_or_batch tree item option option"],
         log_weights: Float[Tensor, "batch tree"],
+        tilted: "Tilted | None" = None,
     ) -> None:
-        self.space, self.forest, self.log_tables = space, forest, log_tables
+        self.space, self.forest, self.log_tables, self.tilted = space, forest, log_tables, tilted
         self.log_weights = log_weights.log_softmax(-1)
         self._places = forest.on(log_tables.device)
 
     def log_prob(self, y: Integer[Tensor, "*sample batch item"]) -> Float[Tensor, "*sample batch"]:
+        if self.tilted is not None:
+            energy = (self.space.statistics(y) * self.tilted.theta).sum(-1)
+            return self.tilted.origin.log_prob(y) + energy - self.tilted.log_normalizer
         flat = y.long().reshape(-1, *y.shape[-2:])
         step = max(1, _CHUNK // max(1, flat.shape[1] * self.forest.num_items))
         return torch.cat([self._log_prob(part) for part in flat.split(step)]).view(y.shape[:-1])
@@ -124,6 +138,9 @@ class TreeMixture(ReferenceDistribution):
     def log_prob_of(
         self, points: Integer[Tensor, "point item"], phi: PointStatistics | None = None
     ) -> Float[Tensor, "point batch"]:
+        if self.tilted is not None:
+            phi = self.space.statistics(points) if phi is None else phi
+            return self.tilted.origin.log_prob_of(points) + phi @ self.tilted.theta.T - self.tilted.log_normalizer
         return self.log_prob(points.unsqueeze(1).expand(-1, self.log_weights.shape[0], -1))
 
     def sample(
@@ -150,7 +167,13 @@ class TreeMixture(ReferenceDistribution):
     def tilt(self, theta: Float[Tensor, "batch statistic"]) -> "TreeMixture":
         energy, log_z = self._upwards(theta)
         tables = (self.log_tables + energy.view(len(theta), *self.log_tables.shape[1:3], 1, -1)).log_softmax(-1)
-        return TreeMixture(self.space, self.forest, tables, self.log_weights + log_z)
+        log_weights = self.log_weights + log_z
+        if self.tilted is not None:
+            tilted = Tilted(self.tilted.origin, self.tilted.theta + theta, log_weights.logsumexp(-1))
+            tilted = tilted._replace(log_normalizer=tilted.log_normalizer + self.tilted.log_normalizer)
+        else:
+            tilted = Tilted(self, theta, log_weights.logsumexp(-1))
+        return TreeMixture(self.space, self.forest, tables, log_weights, tilted)
 
     def _upwards(self, theta: Tensor) -> tuple[Float[Tensor, "batch place option"], Float[Tensor, "batch tree"]]:
         """Energy of each option of each item with all that hangs below it; log Z_m."""

@@ -19,11 +19,12 @@ from jebm_core.recipes import (
     describe_space,
 )
 from jebm_core.reference_recipes import MAX_ANCHORS, anchors_of, make_reference
-from jebm_core.references import PredictedReference, TreeReference
+from jebm_core.references import PredictedReference
 from jebm_core.settings import AFFINITIES, LOG_PARTITIONS, PROPOSALS, REFERENCES, FitSettings
 from jebm_core.spaces import OutputSpace
 from jebm_core.steps import Rows
 from jebm_core.training import held_out
+from jebm_core.tree_references import TreeReference
 from jebm_core.trees import takes_trees
 from tests.contract.cases import configurations, rankings, some_outputs, some_trees, stacked_reference, subsets
 from tests.oracle import index_of, seeded, uniform

@@ -13,9 +13,13 @@ from jebm_core.losses import estimated_log_partition, score_draws
 from jebm_core.model import AnchoredBase, ConditionalModel, MeanFieldBase
 from jebm_core.proposals import AnchoredProposal, MeanFieldProposal, Proposal
 from jebm_core.reference_recipes import anchors_of
-from jebm_core.references import StackedReference
+from jebm_core.references import MarginalReference, StackedReference
 from jebm_core.spaces import OutputSpace
+from jebm_core.splits import held_out_rows
 from jebm_core.stacking import BIAS_VARIANCE, fit_stacked
+from jebm_core.tree_learning import fit_trees
+from jebm_core.tree_references import TreeReference
+from jebm_core.tree_tilting import fit_tilted_trees
 from tests import oracle
 from tests.contract.cases import conditional_model, configurations, rankings, stacked_reference, subsets
 from tests.oracle import seeded, uniform, z_limit, z_scores
@@ -162,3 +166,85 @@ def test_beside_a_table_the_base_is_the_bound_of_what_is_not_listed(space: Outpu
         rest = (log_m.exp() * (log_w[~inside] - log_m)).sum(0)
         expected = torch.logaddexp(log_w[inside].logsumexp(0), rest)
         torch.testing.assert_close(AnchoredBase(table)(p)[0], expected)
+
+
+# ---- trees that x tilts ----------------------------------------------------------------------------------------------
+
+
+def entangled(rows: int, seed: int) -> tuple[Tensor, Tensor]:
+    """η of a feature, and outputs of a chain that it tilts: neighbours agree."""
+    space = subsets(5)
+    eta = uniform(seed, rows, 5, spread=1.0)
+    listing = space.listing()
+    agree = (listing[:, 1:] == listing[:, :-1]).double().sum(1)
+    log_p = 1.5 * agree + eta.double() @ listing.double().T
+    return eta, listing[torch.multinomial(log_p.softmax(1), 1, generator=seeded(seed)).squeeze(1)]
+
+
+def test_tilted_trees_have_the_largest_likelihood_out_of_fold():
+    """Trees learned without a fold, row by row in the longhand; a and b are at the top of it."""
+    space = subsets(5)
+    eta, y = entangled(200, 1)
+    fold = folds_of(200)
+    found = fit_tilted_trees(space, eta, y, fold)
+    shares = MarginalReference.fit(space, y).eta
+
+    def likelihood(slope: float, shift: float) -> float:
+        total = 0.0
+        for number in range(5):
+            aside = torch.from_numpy(held_out_rows(y[fold != number].numpy(), 0.15, "rows", 0))
+            seen = y[torch.from_numpy(fold != number)]
+            q = TreeReference(space, fit_trees(space, seen[~aside], seen[aside]))(torch.zeros(1, 0))
+            log_q = q.log_prob_of(space.listing()).squeeze(1)
+            for n in np.flatnonzero(fold == number):
+                weight = log_q + space.listing().float() @ (slope * eta[n] + shift * shares)
+                place = int((space.listing() == y[n]).all(1).nonzero())
+                value = (weight - weight.logsumexp(0))[place].item()
+                total += value
+                if (slope, shift) == at:
+                    assert found.out_of_fold[n].item() == pytest.approx(value, abs=1e-4)
+        return total - ((slope - 0.6) ** 2 + (shift + 0.6) ** 2) / 2
+
+    slope = found.reference.slope.item()
+    varied = shares.abs().argmax()
+    at = (slope, (found.reference.shift[varied] / shares[varied]).item())
+    best = likelihood(*at)
+    for step in (-0.1, 0.1):
+        assert likelihood(at[0] + step, at[1]) < best
+        assert likelihood(at[0], at[1] + step) < best
+
+
+def test_trees_are_believed_where_items_hang_together():
+    """600 rows of a chain: nearer to the truth on new rows than items alone, in the table of a stack and without one.
+    Seeds 1 and 2."""
+    space = subsets(5)
+    eta, y = entangled(600, 1)
+    trees = fit_tilted_trees(space, eta, y, folds_of(600))
+    stacked = fit_stacked(space, eta, y, folds_of(600), anchors_of(y), trees)
+    assert stacked is not None
+    assert stacked.tree_share > 0.8
+    new_eta, new = entangled(2000, 2)
+    product = (new_eta * new).sum(1) - torch.nn.functional.softplus(new_eta).sum(1)
+    gain = stacked(new_eta).log_prob(new.unsqueeze(0)).squeeze(0) - product
+    assert gain.mean() > 0.3
+    torch.testing.assert_close(stacked(eta[:3]).log_prob_of(space.listing()).exp().sum(0), torch.ones(3))
+
+
+def test_without_a_table_the_share_of_trees_has_the_largest_likelihood():
+    space = subsets(6)
+    y = space.listing()[:40]
+    eta = uniform(1, 40, 6)
+    trees = fit_tilted_trees(space, eta, y, folds_of(40))
+    q = fit_stacked(space, eta, y, folds_of(40), y, trees)
+    assert q is not None
+    assert len(q.points) == 0
+    by_items = (eta * y).sum(1) - torch.nn.functional.softplus(eta).sum(1)
+
+    def likelihood(share: float) -> float:
+        mixed = torch.logaddexp(math.log(share) + trees.out_of_fold, math.log(1 - share) + by_items).sum().item()
+        return mixed + math.log(share * (1 - share))
+
+    best = likelihood(q.tree_share.item())
+    assert likelihood(q.tree_share.item() + 0.02) < best + 1e-4
+    assert likelihood(q.tree_share.item() - 0.02) < best + 1e-4
+    torch.testing.assert_close(q(eta[:3]).log_prob_of(space.listing()).exp().sum(0), torch.ones(3))

@@ -9,6 +9,7 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -53,7 +54,6 @@ from jebm_core.references import (
     Reference,
     RuledReference,
     StackedReference,
-    TreeReference,
     UniformReference,
 )
 from jebm_core.rules.compiled import compile_rules
@@ -62,6 +62,7 @@ from jebm_core.rules.problem import bind
 from jebm_core.spaces import Configurations, OutputSpace, Rankings, Ruled, Subsets
 from jebm_core.tables import OutputSchema
 from jebm_core.tables.roles import Kind
+from jebm_core.tree_references import TiltedTreeReference, TreeReference
 from jebm_core.trees import Trees
 from tests.oracle import seeded, uniform
 
@@ -174,11 +175,16 @@ def distinct_outputs(space: OutputSpace, rows: int = 7, seed: int = 0) -> Tensor
     return torch.unique(some_outputs(space, rows, seed), dim=0)
 
 
-def stacked_reference(space: OutputSpace) -> StackedReference:
+def stacked_reference(space: OutputSpace, **more: Any) -> StackedReference:
     """With a table of a few combinations, and every number away from its limits."""
     points = distinct_outputs(space)
     bias, frequency = uniform(81, len(points)), (1 + uniform(82, len(points), spread=0.9)) / len(points)
-    return StackedReference(space, points, bias, frequency / frequency.sum(), scale=0.7, share=0.6, surprise=0.1)
+    how = {"scale": 0.7, "share": 0.6, "surprise": 0.1, **more}
+    return StackedReference(space, points, bias, frequency / frequency.sum(), **how)
+
+
+def tilted_trees(space: OutputSpace) -> TiltedTreeReference:
+    return TiltedTreeReference(space, some_trees(space), slope=0.6, shift=uniform(83, space.num_statistics))
 
 
 REFERENCES: dict[str, Callable[[OutputSpace], Reference]] = {
@@ -213,6 +219,8 @@ def some_trees(space: OutputSpace, trees: int = 3) -> Trees:
 
 TREES: dict[str, Callable[[OutputSpace], Reference]] = {
     "trees": lambda space: TreeReference(space, some_trees(space)),
+    "tilted trees": lambda space: tilted_trees(space),
+    "stacked on trees": lambda space: stacked_reference(space, trees=tilted_trees(space), tree_share=0.3),
 }
 """References of spaces whose items are independent but for what a model says: `PRODUCTS`."""
 

