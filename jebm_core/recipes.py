@@ -48,7 +48,7 @@ MAX_FULL_STATISTICS = 48
 pairs share
 low-rank factors."""
 MAX_CONSTANT_STATISTICS = 256
-"""The same for weights that no x changes."""
+"""The same for weights that no x changes; beyond it there are no pairs unless they are asked for."""
 MAX_LISTED_TRAINING = 2**10
 """Size of the space up to which training lists every combination by default."""
 MAX_LISTED_ONCE = 2**18
@@ -142,23 +142,21 @@ def _choose_affinity(space: OutputSpace, train: Rows, settings: FitSettings, fit
         if ranking:
             return "birkhoff"
         statistics = space.num_statistics
-        affordable = statistics <= MAX_FULL_STATISTICS and statistics * (statistics - 1) / 2 <= len(train.y)
+        pairs = statistics * (statistics - 1) / 2
+        if statistics > MAX_CONSTANT_STATISTICS and not train.context.is_single:
+            # Weak pairs of so many items add up to modes of very many of them, which no draw near the data shows.
+            return "unary"
+        affordable = statistics <= MAX_FULL_STATISTICS and pairs <= len(train.y)
         if train.context.is_single and lists_by_default(space, train, settings):
             affordable = space.cardinality() * statistics**2 <= MAX_FULL_LISTED
-        whole = isinstance(fitted, StackedReference | TreeReference)
-        if (
-            isinstance(fitted, StackedReference)
-            and _trees_of(fitted)
-            and statistics * (statistics - 1) / 2 > len(train.y)
-        ):
+        if isinstance(fitted, StackedReference) and _trees_of(fitted) and pairs > len(train.y):
             # Trees have the pairs that so few rows can tell of; without others the log-partition is exact.
             return "unary"
+        whole = isinstance(fitted, StackedReference | TreeReference)
         if whole or (fitted is not None and not affordable):
             # What x says of items is in the reference, and of combinations that come back in its table or trees. How
             # items go together beyond that is learned from all rows at once, or not at all.
-            return "pairwise-constant" if statistics <= MAX_CONSTANT_STATISTICS else "lowrank-constant"
-        if statistics > MAX_CONSTANT_STATISTICS:
-            return "lowrank-constant"  # what x changes in so many pairs outgrows every proposal within an epoch
+            return "pairwise-constant"
         return "pairwise" if affordable else "lowrank"
     if ranking:
         fits = ("permutahedron", "birkhoff", "preference", "unary")

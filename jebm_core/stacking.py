@@ -15,6 +15,8 @@ BIAS_VARIANCE = 3.0
 """Prior variance of b: a factor of six more or less frequent than the marginals say is nothing unusual."""
 MAX_ROWS = 4000
 """Rows that the table is fitted to."""
+LEAST_TREE_SHARE = 0.05
+"""Share below which trees are left out: they cost more than they say."""
 _STEPS = 100  # of expectation–maximisation
 
 
@@ -26,7 +28,7 @@ def fit_stacked(
     points: Int64[Tensor, "point item"],
     trees: TiltedTrees | None = None,
 ) -> StackedReference | None:
-    """Maximum likelihood of s, b, α, β and ε; None where no combination comes back and there are no trees.
+    """Maximum likelihood of s, b, α, β and ε; None where no combination comes back and no trees are worth a share.
 
         max Σ_n log(α 1[y_n known] π(y_n|x_n) + (1 − α) r(y_n|x_n)) − |b|² / (2 · variance) + log(α ε (1 − α)),
         r = (1 − β) q_η + β q_trees,    with log β(1 − β) in the prior, too.
@@ -45,6 +47,7 @@ def fit_stacked(
 
     Cost: about 100 products of rows by statistics by points; 4,000 rows at most.
     """
+    given = eta, y
     kept = torch.from_numpy(np.linspace(0, len(y) - 1, min(len(y), MAX_ROWS)).round().astype(np.int64))
     known, which = _known(space, y, fold, points)
     eta, y, known, which = eta[kept].double(), y[kept], known[torch.from_numpy(fold)[kept]], which[kept]
@@ -85,6 +88,8 @@ def fit_stacked(
 
     optimizer.step(closure)  # pyright: ignore[reportArgumentType]
     share, surprise, tree_share = odds.detach().sigmoid().tolist()
+    if trees is not None and tree_share < LEAST_TREE_SHARE:
+        return fit_stacked(space, *given, fold, points)
     dtype = torch.get_default_dtype()
     return StackedReference(
         space,
@@ -99,13 +104,15 @@ def fit_stacked(
     )
 
 
-def _trees_alone(space: OutputSpace, by_items: Tensor, trees: TiltedTrees, by_trees: Tensor) -> StackedReference:
+def _trees_alone(space: OutputSpace, by_items: Tensor, trees: TiltedTrees, by_trees: Tensor) -> StackedReference | None:
     """Without a table: β by expectation–maximisation."""
     share = torch.tensor(0.5, dtype=torch.float64)
     for _ in range(_STEPS):
         share = (1 + torch.sigmoid(by_trees - by_items + share.logit()).sum()) / (2 + len(by_trees))
     nothing = torch.zeros(0)
     empty = torch.zeros(0, space.num_items, dtype=torch.int64)
+    if share < LEAST_TREE_SHARE:
+        return None
     how = {"trees": trees.reference, "tree_share": share.item()}
     return StackedReference(space, empty, nothing, nothing, share=0.0, surprise=0.0, **how)
 

@@ -17,6 +17,7 @@ from jebm_core.recipes import (
     choose_plan,
     choose_proposals,
     describe_space,
+    independent_architecture,
 )
 from jebm_core.reference_recipes import MAX_ANCHORS, anchors_of, make_reference
 from jebm_core.references import PredictedReference
@@ -26,7 +27,15 @@ from jebm_core.steps import Rows
 from jebm_core.training import held_out
 from jebm_core.tree_references import TreeReference
 from jebm_core.trees import takes_trees
-from tests.contract.cases import configurations, rankings, some_outputs, some_trees, stacked_reference, subsets
+from tests.contract.cases import (
+    configurations,
+    rankings,
+    some_outputs,
+    some_trees,
+    stacked_reference,
+    subsets,
+    tilted_trees,
+)
 from tests.oracle import index_of, seeded, uniform
 
 SPACES: dict[str, OutputSpace] = {
@@ -223,7 +232,7 @@ def test_placeholder_references_take_the_numbers_of_fitted_ones(space: OutputSpa
         (6, 40, True, "pairwise-constant"),
         (6, 40, False, "pairwise"),
         (12, 40, False, "pairwise-constant"),
-        (300, 40, False, "lowrank-constant"),
+        (300, 40, False, "unary"),
     ],
 )
 def test_pairs_are_constant_where_the_reference_knows_what_x_changes(items: int, rows: int, table: bool, affinity: str):
@@ -236,3 +245,18 @@ def test_pairs_are_constant_where_the_reference_knows_what_x_changes(items: int,
     plan = choose_plan(space, data, FitSettings(), shape)
     held_back = (plan.x_pace < 1, plan.penalty > 0)
     assert held_back == ((True, True) if affinity.endswith("constant") else (False, False))
+
+
+@pytest.mark.parametrize(("rows", "affinity"), [(60, "unary"), (70, "pairwise-constant")])
+def test_beside_trees_pairs_need_as_many_rows(rows: int, affinity: str):
+    """12 items have 66 pairs; without pairs the base is the log-partition itself."""
+    space = subsets(12)
+    data = Rows(Context(torch.zeros(rows, 2), torch.zeros(rows, 12)), torch.zeros(rows, 12, dtype=torch.int64))
+    fitted = stacked_reference(space, trees=tilted_trees(space))
+    shape = choose_architecture(space, data, FitSettings(), None, fitted)
+    assert (shape.affinity, shape.base, shape.trees) == (affinity, "tilt", 3)
+    model = build_model(space, shape, data.y, None, fitted)
+    assert [p.name for p in choose_proposals(space, model, data, FitSettings())] == ["tilt"]
+    again = make_reference(space, "stacked", None, candidates=shape.candidates, trees=shape.trees)
+    again.load_state_dict(fitted.state_dict())
+    assert independent_architecture(shape).trees == 0

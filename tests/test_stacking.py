@@ -248,3 +248,17 @@ def test_without_a_table_the_share_of_trees_has_the_largest_likelihood():
     assert likelihood(q.tree_share.item() + 0.02) < best + 1e-4
     assert likelihood(q.tree_share.item() - 0.02) < best + 1e-4
     torch.testing.assert_close(q(eta[:3]).log_prob_of(space.listing()).exp().sum(0), torch.ones(3))
+
+
+@pytest.mark.parametrize("returns", [True, False])
+def test_trees_that_say_nothing_are_left_out(returns: bool):
+    space = subsets(6)
+    y = torch.cat([space.listing()[:60], space.listing()[: 10 * returns]])
+    eta, fold = uniform(1, len(y), 6), folds_of(len(y))
+    trees = fit_tilted_trees(space, eta, y, fold)
+    wrong = trees._replace(out_of_fold=trees.out_of_fold - 50.0)
+    q, alone = (fit_stacked(space, eta, y, fold, anchors_of(y), given) for given in (wrong, None))
+    assert (q is not None) == (alone is not None) == returns
+    if q is not None and alone is not None:
+        assert q.trees is None
+        assert all(torch.equal(a, b) for a, b in zip(q.buffers(), alone.buffers(), strict=True))
