@@ -17,7 +17,7 @@ from jebm_core.evaluation import Evaluation, decoded, evaluate, scores
 from jebm_core.evaluation.calibration import event_indicators
 from jebm_core.fitted import FittedModel
 from jebm_core.fitting import fit
-from jebm_core.proposals import MeanFieldProposal
+from jebm_core.proposals import TiltProposal
 from jebm_core.settings import FitSettings
 from jebm_core.tables import Examples, guess_roles, read_examples, read_table
 
@@ -199,7 +199,7 @@ def test_draws_agree_with_listing(monkeypatch: pytest.MonkeyPatch) -> None:
     model = fitted("subsets")
     examples = examples_of("subsets", 150, 1, like=model)
     monkeypatch.setattr(decoded, "MAX_LISTED", 0)
-    monkeypatch.setattr(FittedModel, "proposal", lambda self: MeanFieldProposal())
+    monkeypatch.setattr(FittedModel, "proposal", lambda self: TiltProposal())
     drawn, exact = evaluate(model, examples, bootstrap=20), evaluated("subsets")
     assert drawn.draws["listed"] is False
     assert drawn.draws["effective_median"] > 50

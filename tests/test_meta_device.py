@@ -87,7 +87,9 @@ def make(
 ) -> tuple[JointModel, Rows]:
     y = some_outputs(space, ROWS)
     candidates = len(distinct_outputs(space, ROWS))
-    shape = Architecture(3, (8,), 0.5, affinity, 2, reference, divergence, base, candidates, correction, candidates)
+    trees = 3 if reference.endswith("trees") else 0
+    kind = "stacked" if reference == "stacked on trees" else reference
+    shape = Architecture(3, (8,), 0.5, affinity, 2, kind, divergence, base, candidates, correction, candidates, trees)
     model = build_model(space, shape, y)
     context = Context(torch.zeros(ROWS, 3), torch.zeros(ROWS, model.reference.input_width))
     return model.to("meta"), Rows(context, y).to("meta")
@@ -120,7 +122,7 @@ def test_training_steps_run_with_every_affinity_and_proposal(space: str, affinit
     ("space", "reference"),
     # rules that weigh go with an exponential family only
     [(s, r) for s in SPACES for r in REFERENCES if s != "weighing" or r not in ("candidates", "stacked")]
-    + [(s, "trees") for s in ("subsets", "configurations")],
+    + [(s, r) for s in ("subsets", "configurations") for r in ("trees", "stacked on trees")],
 )
 def test_training_steps_run_with_every_reference(space: str, reference: str):
     model, rows = make(SPACES[space], reference=reference)
