@@ -158,11 +158,8 @@ def prepare(
         points, eta = torch.from_numpy(y[train]), torch.from_numpy(inputs[train])
         trees = None
         if takes_trees(space) and space.num_items > 1 and space.num_statistics <= MAX_TREES:
-            # Like the classifiers, from every row that may be seen: with few rows, 15 % more of them count.
-            seen = train if mode == "combinations" else np.arange(count)
-            parts = torch.from_numpy(inputs[seen]), torch.from_numpy(y[seen]), fold[seen]
-            trees = fit_tilted_trees(space, *parts, seed=settings.seed, on_part=on_part)
-            trees = trees._replace(out_of_fold=trees.out_of_fold[torch.from_numpy(np.isin(seen, train))])
+            # Held-out rows have no trees of their own fold in q, so these learn from the others alone.
+            trees = fit_tilted_trees(space, eta, points, fold[train], seed=settings.seed, on_part=on_part)
         reference = fit_stacked(space, eta, points, fold[train], anchors_of(points), trees) or reference
     if compiled is not None:
         inputs = np.concatenate([inputs, flags_of_table(compiled, examples).astype(np.float32)], axis=1)
