@@ -89,10 +89,10 @@ class TiltProposal(Proposal):
     name = "tilt"
 
     def draw(self, p: ConditionalModel, num_samples: int, *, generator: torch.Generator | None = None) -> Draws:
-        theta = p.scores.theta.detach()
+        theta = p.scores.theta
         with torch.no_grad():
             y = p.reference.tilt(theta).sample(num_samples, generator=generator)
-            log_normalizer = p.reference.log_normalizer(theta)
+            log_normalizer = p.reference.log_normalizer(theta).detach()
         phi = p.space.statistics(y)
         linear = linear_energy(phi, p.scores.theta)
         # log q − log r = A_q(θ) − ⟨θ, φ⟩: q itself cancels.

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from jebm_core.references import Reference
 from jebm_core.spaces import OutputSpace
-from jebm_core.trees import Forest, TreeMixture, Trees
+from jebm_core.trees import Forest, TiltedTreeMixture, TreeMixture, Trees
 
 
 @final
@@ -78,7 +78,7 @@ class TiltedTreeReference(Reference):
         """How many trees there are."""
         return self.untilted.num_trees
 
-    def forward(self, inputs: Float[Tensor, "batch width"]) -> TreeMixture:
+    def forward(self, inputs: Float[Tensor, "batch width"]) -> TiltedTreeMixture:
         return self.untilted(inputs[:1, :0]).tilt(self.slope * inputs + self.shift)
 
     def to_json(self) -> dict[str, object]:

@@ -6,6 +6,7 @@ A tree is the richest dependence between items whose sums stay nearly as cheap a
 log-probabilities, draws, marginals, and the log-partition of a tilt are all one walk between the leaves and the root.
 """
 
+from functools import cached_property
 from typing import NamedTuple, final
 
 import torch
@@ -72,14 +73,6 @@ class Trees(NamedTuple):
     log_weights: Float[Tensor, " tree"]
 
 
-class Tilted(NamedTuple):
-    """Where a tilt comes from: ``origin`` · exp(⟨θ, φ⟩ − A)."""
-
-    origin: "TreeMixture"
-    theta: Float[Tensor, "batch statistic"]
-    log_normalizer: Float[Tensor, " batch"]
-
-
 @final
 class TreeMixture(ReferenceDistribution):
     """Σ_m w_m Π_i T_mi(y_i | y_parent(i)) for a batch of contexts.
@@ -94,8 +87,6 @@ class TreeMixture(ReferenceDistribution):
         log_tables: log T[batch or 1, tree, item, option of the parent, option]; −∞ for options that an item lacks, and
             the same row for every option of the parent where the item is the root. Rows are normalised.
         log_weights: log w [batch, tree].
-        tilted: of which mixture this is a tilt, where it is one. Log-probabilities then are those of the origin, which
-            no context changes, and a product.
 
     >>> from jebm_core.spaces import Subsets
     >>> space, chain = Subsets(("a", "b")), Forest(torch.tensor([[0, 0]]))
@@ -111,16 +102,12 @@ class TreeMixture(ReferenceDistribution):
         forest: Forest,
         log_tables: Float[Tensor, "one_or_batch tree item option option"],
         log_weights: Float[Tensor, "batch tree"],
-        tilted: "Tilted | None" = None,
     ) -> None:
-        self.space, self.forest, self.log_tables, self.tilted = space, forest, log_tables, tilted
+        self.space, self.forest, self.log_tables = space, forest, log_tables
         self.log_weights = log_weights.log_softmax(-1)
         self._places = forest.on(log_tables.device)
 
     def log_prob(self, y: Integer[Tensor, "*sample batch item"]) -> Float[Tensor, "*sample batch"]:
-        if self.tilted is not None:
-            energy = (self.space.statistics(y) * self.tilted.theta).sum(-1)
-            return self.tilted.origin.log_prob(y) + energy - self.tilted.log_normalizer
         flat = y.long().reshape(-1, *y.shape[-2:])
         step = max(1, _CHUNK // max(1, flat.shape[1] * self.forest.num_items))
         return torch.cat([self._log_prob(part) for part in flat.split(step)]).view(y.shape[:-1])
@@ -138,52 +125,56 @@ class TreeMixture(ReferenceDistribution):
     def log_prob_of(
         self, points: Integer[Tensor, "point item"], phi: PointStatistics | None = None
     ) -> Float[Tensor, "point batch"]:
-        if self.tilted is not None:
-            phi = self.space.statistics(points) if phi is None else phi
-            return self.tilted.origin.log_prob_of(points) + phi @ self.tilted.theta.T - self.tilted.log_normalizer
         return self.log_prob(points.unsqueeze(1).expand(-1, self.log_weights.shape[0], -1))
 
     def sample(
         self, num_samples: int, *, generator: torch.Generator | None = None
     ) -> Integer[Tensor, "sample batch item"]:
-        tree = sample_categorical(self.log_weights, num_samples, generator=generator)
-        batch, items = self.log_weights.shape[0], self.forest.num_items
-        tables = self.log_tables.detach().exp()
-        row = torch.arange(batch, device=tree.device) % len(tables)  # 1 row may serve the whole batch
+        return self.sample_tilted(self.log_weights, None, num_samples, generator)
+
+    def sample_tilted(
+        self,
+        log_weights: Float[Tensor, "batch tree"],
+        energy: Float[Tensor, "place option batch"] | None,
+        num_samples: int,
+        generator: torch.Generator | None,
+    ) -> Int64[Tensor, "sample batch item"]:
+        """Draws from trees with these weights, each option of an item the likelier the higher its energy (`upwards`).
+        Only the cells that a draw passes are made, not the tables of every context."""
+        tree = sample_categorical(log_weights, num_samples, generator=generator)
+        batch, items = log_weights.shape[0], self.forest.num_items
+        tables, context = self.log_tables.detach(), torch.arange(batch, device=tree.device)
+        row = context % len(tables)  # 1 row may serve the whole batch
         uniform = torch.rand((items, num_samples, batch, 1), device=tree.device, generator=generator)
         y = torch.zeros(num_samples, batch, items, dtype=torch.int64, device=tree.device)
         for step in range(items):
             item = self._places.order[tree, step]
             above = y.gather(-1, self._places.parent[tree, item].unsqueeze(-1)).squeeze(-1)
-            cumulative = tables[row, tree, item, above].cumsum(-1)
+            logits = tables[row, tree, item, above]
+            if energy is not None:
+                logits = logits + energy.detach()[tree * items + item, :, context]
+            cumulative = logits.softmax(-1).cumsum(-1)
             # Below the last value: a rounding error must never choose an option that the item lacks.
             option = (uniform[step] * cumulative[..., -1:] >= cumulative).sum(-1, keepdim=True)
             y.scatter_(-1, item.unsqueeze(-1), option.clamp_max(cumulative.shape[-1] - 1))
         return y
 
     def log_normalizer(self, theta: Float[Tensor, "batch statistic"]) -> Float[Tensor, " batch"]:
-        return (self.log_weights + self._upwards(theta)[1]).logsumexp(-1)
+        return (self.log_weights + self.upwards(theta)[1]).logsumexp(-1)
 
-    def tilt(self, theta: Float[Tensor, "batch statistic"]) -> "TreeMixture":
-        energy, log_z = self._upwards(theta)
-        tables = (self.log_tables + energy.view(len(theta), *self.log_tables.shape[1:3], 1, -1)).log_softmax(-1)
-        log_weights = self.log_weights + log_z
-        if self.tilted is not None:
-            tilted = Tilted(self.tilted.origin, self.tilted.theta + theta, log_weights.logsumexp(-1))
-            tilted = tilted._replace(log_normalizer=tilted.log_normalizer + self.tilted.log_normalizer)
-        else:
-            tilted = Tilted(self, theta, log_weights.logsumexp(-1))
-        return TreeMixture(self.space, self.forest, tables, log_weights, tilted)
+    def tilt(self, theta: Float[Tensor, "batch statistic"]) -> "TiltedTreeMixture":
+        return TiltedTreeMixture(self, theta)
 
-    def _upwards(self, theta: Tensor) -> tuple[Float[Tensor, "batch place option"], Float[Tensor, "batch tree"]]:
+    def upwards(self, theta: Tensor) -> tuple[Float[Tensor, "place option batch"], Float[Tensor, "batch tree"]]:
         """Energy of each option of each item with all that hangs below it; log Z_m."""
-        energy = item_energies(self.space, theta).repeat(1, self.forest.num_trees, 1)
-        tables = self.log_tables.flatten(1, 2)
+        # Contexts come last: levels and options are few, and a vector of contexts is what a processor is fast at.
+        energy = item_energies(self.space, theta).permute(1, 2, 0).repeat(self.forest.num_trees, 1, 1)
+        tables = self.log_tables.flatten(1, 2).permute(1, 2, 3, 0)
         for level in reversed(self._places.levels[1:]):
-            below = (tables[:, level] + energy[:, level].unsqueeze(-2)).logsumexp(-1)
-            energy = energy.index_add(1, self._places.above[level], below)
+            below = _log_sum(tables[level] + energy[level].unsqueeze(1))
+            energy = energy.index_add(0, self._places.above[level], below)
         roots = self._places.levels[0]
-        return energy, (tables[:, roots, 0] + energy[:, roots]).logsumexp(-1)
+        return energy, _log_sum(tables[roots, 0] + energy[roots]).T
 
     def marginals(self) -> Float[Tensor, "batch statistic"]:
         tables = self.log_tables.flatten(1, 2).exp()
@@ -201,6 +192,70 @@ class TreeMixture(ReferenceDistribution):
 
     def background(self) -> None:
         return None
+
+
+@final
+class TiltedTreeMixture(ReferenceDistribution):
+    """q_θ(y) = q(y) exp(⟨θ, φ(y)⟩ − A_q(θ)) of a mixture q of trees: again such a mixture.
+
+    Log-probabilities are those of q, which no context changes, and a product; one walk up the trees gives A_q(θ). The
+    tables of this mixture are made when marginals ask for them.
+    """
+
+    def __init__(self, origin: TreeMixture, theta: Float[Tensor, "batch statistic"]) -> None:
+        self.space, self.origin, self.theta = origin.space, origin, theta
+        self._energy, log_z = origin.upwards(theta)
+        self._log_weights = origin.log_weights + log_z
+        self.log_partition = self._log_weights.logsumexp(-1)
+        self._last: tuple[Tensor, TiltedTreeMixture] | None = None
+
+    @cached_property
+    def mixture(self) -> TreeMixture:
+        """The same distribution with tables of its own."""
+        tables, energy = self.origin.log_tables, self._energy.permute(2, 0, 1)
+        tables = (tables + energy.reshape(len(energy), *tables.shape[1:3], 1, -1)).log_softmax(-1)
+        return TreeMixture(self.space, self.origin.forest, tables, self._log_weights)
+
+    def log_prob(self, y: Integer[Tensor, "*sample batch item"]) -> Float[Tensor, "*sample batch"]:
+        energy = (self.space.statistics(y) * self.theta).sum(-1)
+        return self.origin.log_prob(y) + energy - self.log_partition
+
+    def log_prob_of(
+        self, points: Integer[Tensor, "point item"], phi: PointStatistics | None = None
+    ) -> Float[Tensor, "point batch"]:
+        phi = self.space.statistics(points) if phi is None else phi
+        return self.origin.log_prob_of(points) + phi @ self.theta.T - self.log_partition
+
+    def sample(
+        self, num_samples: int, *, generator: torch.Generator | None = None
+    ) -> Integer[Tensor, "sample batch item"]:
+        return self.origin.sample_tilted(self._log_weights, self._energy, num_samples, generator)
+
+    def log_normalizer(self, theta: Float[Tensor, "batch statistic"]) -> Float[Tensor, " batch"]:
+        return self.tilt(theta).log_partition - self.log_partition
+
+    def tilt(self, theta: Float[Tensor, "batch statistic"]) -> "TiltedTreeMixture":
+        # A step of training asks for the same tilt thrice: for the base, for draws and for their weights.
+        recorded = torch.is_grad_enabled() and theta.requires_grad
+        if self._last is None or self._last[0] is not theta or (recorded and not self._last[1].theta.requires_grad):
+            self._last = theta, TiltedTreeMixture(self.origin, self.theta + theta)
+        return self._last[1]
+
+    def marginals(self) -> Float[Tensor, "batch statistic"]:
+        return self.mixture.marginals()
+
+    def is_product(self) -> bool:
+        return False
+
+    def background(self) -> None:
+        return None
+
+
+def _log_sum(values: Float[Tensor, "*place option batch"]) -> Float[Tensor, "*place batch"]:
+    """log Σ exp over options. Of two, `logaddexp` does the same several times as fast."""
+    if values.shape[-2] == 2:
+        return torch.logaddexp(values[..., 0, :], values[..., 1, :])
+    return values.logsumexp(-2)
 
 
 def item_energies(space: OutputSpace, theta: Float[Tensor, "*batch statistic"]) -> Float[Tensor, "*batch item option"]:

@@ -286,3 +286,14 @@ def test_one_context_is_the_same_distribution_until_the_trees_change():
     changed["log_weights"] = torch.tensor([0.0, -50.0, -50.0])
     other.load_state_dict(changed)
     assert not torch.allclose(other(one).log_prob_of(points), before)
+
+
+def test_a_tilt_that_was_first_asked_for_without_gradients_has_them_later():
+    space = Subsets(("a", "b", "c"))
+    q = distribution(space, some_trees(space)).tilt(torch.zeros(2, 3))
+    theta = torch.full((2, 3), 0.5, requires_grad=True)
+    with torch.no_grad():
+        q.tilt(theta).sample(4)
+    assert q.tilt(theta) is q.tilt(theta)  # one walk for the base, the draws and their weights
+    (gradient,) = torch.autograd.grad(q.log_normalizer(theta).sum(), theta)
+    torch.testing.assert_close(gradient, q.tilt(theta).marginals().detach())

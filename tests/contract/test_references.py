@@ -68,8 +68,14 @@ def _trees(space: OutputSpace) -> TreeMixture:
     return TreeMixture(space, forest, tables, uniform(12, BATCH, forest.num_trees))
 
 
+def _tilted_trees(space: OutputSpace) -> ReferenceDistribution:
+    return _trees(space).tilt(uniform(13, BATCH, space.num_statistics, spread=2.0))
+
+
 ALL = DISTRIBUTIONS | {f"{name} reference": _from(build) for name, build in REFERENCES.items()}
-OF_PRODUCTS = {"trees": _trees} | {f"{name} reference": _from(build) for name, build in TREES.items()}
+OF_PRODUCTS = {"trees": _trees, "tilted trees": _tilted_trees} | {
+    f"{name} reference": _from(build) for name, build in TREES.items()
+}
 WEIGHED = {f"weighed {name} reference": _from(build) for name, build in RULED_REFERENCES.items()}
 CASES = [
     pytest.param(build, space, id=f"{name}, {place}")
@@ -97,7 +103,7 @@ def test_every_reference_and_distribution_has_a_case():
     plain = {type(build(space)).__name__ for build in (REFERENCES | TREES).values()}
     references = plain | {type(weighed).__name__}
     assert final_classes(Reference) == references
-    found = {type(build(space)).__name__ for build in (*DISTRIBUTIONS.values(), _trees)}
+    found = {type(build(space)).__name__ for build in (*DISTRIBUTIONS.values(), _trees, _tilted_trees)}
     found |= {type(weighed(reference_inputs(weighed, BATCH))).__name__}
     assert final_classes(ReferenceDistribution) - {"UniformRankings"} == found  # that one: tests/test_large_rankings.py
 
