@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import final
 
+EPOCHS = ("baseline", "training")
+"""Stages whose parts are epochs, and may end early."""
+
 
 @final
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ REFERENCES = (
 LOG_PARTITIONS = ("auto", "corrected", "constant", "linear", "mlp", "residual")
 SPACES = ("auto", "subsets", "configurations", "rankings")
 DEVICES = ("auto", "cpu", "cuda")
+MOST_REPLICATES = 64
 HoldOutMode = Literal["rows", "combinations"]
 """What is held out: rows at random, or every row of some whole combinations."""
 VALIDATIONS = ("auto", "rows", "combinations")
@@ -73,6 +74,8 @@ class FitSettings:
             ``combinations``, which suits questions about combinations nobody has tried. ``auto``: rows; in a run as
             what the run holds out for its evaluation.
         validation_fraction: the share of the rows that is kept.
+        replicates: refits on random halves of the rows after the fit, which give every probability the interval of the
+            model itself (`jebm_core.replicates`); 0 for none, 8 cost about four fits.
 
     Raises:
         SpecError: a value outside what is listed.
@@ -94,6 +97,7 @@ class FitSettings:
     samples: int | None = None
     validation: str = "auto"
     validation_fraction: float = 0.15
+    replicates: int = 0
 
     def __post_init__(self) -> None:
         for name, known in (
@@ -118,6 +122,12 @@ class FitSettings:
                 raise SpecError(
                     "Setting {name}: expected at least {least}, found {found}.", name=name, least=least, found=value
                 )
+        if self.replicates and not 2 <= self.replicates <= MOST_REPLICATES:
+            raise SpecError(
+                "Setting replicates: expected 0, or a number from 2 to {most}, found {found}; 8 are a good choice.",
+                most=MOST_REPLICATES,
+                found=self.replicates,
+            )
         if not 0.05 <= self.validation_fraction <= 0.5:
             raise SpecError(
                 "Setting validation_fraction: expected a share from 0.05 to 0.5, found {found}.",

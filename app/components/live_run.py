@@ -13,6 +13,7 @@ from app.components.language import _
 from app.components.storage import queue_position, store
 from app.text import marked
 from app.text.numbers import count, decimal, duration
+from jebm_core.progress import EPOCHS
 from jebm_core.runs.records import STAGES, ProgressRow, RunView, State
 
 POLL_SECONDS: Final = 2.0
@@ -22,9 +23,9 @@ _STAGES: Final[Mapping[str, str]] = {
     "training": marked("Joint training"),
     "log-partition": marked("Log-partition"),
     "audit": marked("Intervals"),
+    "replicates": marked("Refits on halves"),
     "evaluation": marked("Evaluation"),
 }
-_EPOCHS: Final = ("baseline", "training")  # stages whose parts are epochs, and may end early
 
 
 @st.fragment(run_every=POLL_SECONDS)
@@ -114,37 +115,38 @@ def _headline(view: RunView) -> None:
     lang = place.language()
     values = {} if view.progress is None else view.progress.values
     stage = str(values.get("stage", STAGES[0]))
-    current = STAGES.index(stage) if stage in STAGES else 0
+    stages = [name for name in STAGES if name != "replicates" or view.spec.settings.get("replicates")]
+    current = stages.index(stage) if stage in stages else 0
     if view.cancelling:
         st.subheader(_("Stopping …"), anchor=False, icon=":material/hourglass_top:")
     else:
         words = _("Step {number} of {steps}: {stage}").format(
-            number=current + 1, steps=len(STAGES), stage=_(_STAGES[STAGES[current]])
+            number=current + 1, steps=len(stages), stage=_(_STAGES[stages[current]])
         )
         st.subheader(words, anchor=False, icon=":material/model_training:")
     epoch, epochs = values.get("epoch"), values.get("epochs")
     share = 0.0
     if isinstance(epoch, int) and isinstance(epochs, int) and epochs > 1:
         share = min(epoch / epochs, 1.0)
-    st.progress((current + share) / len(STAGES))
+    st.progress((current + share) / len(stages))
     facts = [_("Running for {time}").format(time=duration(view.elapsed, lang))]
     if share and isinstance(epoch, int) and isinstance(epochs, int):
-        if stage in _EPOCHS:
+        if stage in EPOCHS:
             told = _("epoch {epoch} of at most {epochs}").format(epoch=count(epoch, lang), epochs=count(epochs, lang))
         else:
             told = _("part {part} of {parts}").format(part=count(epoch, lang), parts=count(epochs, lang))
         facts.append(told)
-    if view.seconds_left is not None and stage == "training":
+    if view.seconds_left is not None and stage in ("training", "replicates"):
         facts.append(_("this step takes at least {time} more").format(time=duration(max(view.seconds_left, 1.0), lang)))
     if view.attempt > 1:
         facts.append(_("taken up again after an interruption"))
     st.caption(" · ".join(facts))
-    _stages(current)
+    _stages(stages, current)
 
 
-def _stages(current: int) -> None:
+def _stages(stages: Sequence[str], current: int) -> None:
     with st.container(horizontal=True, gap="small", key="stages"):
-        for place_of, stage in enumerate(STAGES):
+        for place_of, stage in enumerate(stages):
             icon, colour = (
                 (":material/check_circle:", "green")
                 if place_of < current

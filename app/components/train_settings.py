@@ -59,6 +59,8 @@ WORDS: Final[Mapping[str, str]] = {
 DIVERGENCES: Final = ("kl", "chi2", "tsallis:1.5", "jensen-shannon", "hellinger", "reverse-kl", "jeffreys")
 WITH_A_SOURCE: Final = ("table", "model")
 """References that need a table or a run beside them, which a generator version names."""
+REPLICATES: Final = 8
+"""Refits that the switch asks for."""
 _OF_RANKINGS: Final = ("auto", "unary", "permutahedron", "birkhoff", "preference")
 
 
@@ -110,6 +112,15 @@ def settings_form(kind: Kind, start: Choice) -> Choice | None:
             )
         with right:
             seed = st.number_input(_("Seed"), 0, 2**31 - 1, was.seed, key="seed")
+        replicated = st.toggle(
+            _("Intervals that hold the model's own uncertainty"),
+            was.replicates > 0,
+            key="replicates",
+            help=_(
+                "The fit is done again on {count} random halves of the rows; how much a probability moves between them "
+                "says how sure the model can be of it. Takes about four times as long."
+            ).format(count=REPLICATES),
+        )
         sent = st.form_submit_button(_("Start training"), type="primary", key="start")
     if not sent:
         return None
@@ -124,6 +135,7 @@ def settings_form(kind: Kind, start: Choice) -> Choice | None:
         epochs=epochs,
         time_budget=None if budget is None else float(budget),
         samples=samples,
+        replicates=(was.replicates or REPLICATES) if replicated else 0,
     )
     return Choice(settings, percent / 100, "combinations" if mode == "combinations" else "rows")
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -16,9 +16,11 @@ from jebm_core.cli.inputs import open_model, require_model_place
 from jebm_core.cli.options import DeviceOption, JsonOption, SeedOption, TableArgument
 from jebm_core.cli.output import Report, progress, require_writable, show, tell, tell_notes, write_json
 from jebm_core.errors import SpecError
+from jebm_core.progress import EPOCHS
 from jebm_core.settings import AFFINITIES, LOG_PARTITIONS, PROPOSALS, REFERENCES, SPACES, VALIDATIONS, FitSettings
 
 if TYPE_CHECKING:
+    from jebm_core.fitted import FittedModel
     from jebm_core.fitting import Fit
     from jebm_core.progress import Progress
     from jebm_core.rules.language import RuleSet
@@ -30,10 +32,9 @@ STAGES = {
     "training": "training score and log-partition",
     "log-partition": "finishing the log-partition",
     "audit": "measuring the error of the log-partition",
+    "replicates": "fitting again on random halves of the rows",
     "evaluation": "evaluating",
 }
-EPOCHS = ("baseline", "training")
-"""Stages whose parts are epochs, and may end early."""
 
 
 def fit(
@@ -68,6 +69,9 @@ def fit(
         str, typer.Option(metavar="NAME", help="What is kept aside for early stopping: " + ", ".join(VALIDATIONS))
     ] = "auto",
     validation_fraction: Annotated[float, typer.Option(help="Share of the rows kept aside, 0.05 to 0.5.")] = 0.15,
+    replicates: Annotated[
+        int, typer.Option(metavar="N", help="Fit N random halves too: intervals of the model itself; 8 cost four fits.")
+    ] = 0,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     epochs: Annotated[int | None, typer.Option(help="At most so many passes over the data.")] = None,
@@ -100,6 +104,7 @@ def fit(
         samples=samples,
         validation=validation,
         validation_fraction=validation_fraction,
+        replicates=replicates,
     )
     require_model_place(out)
     require_writable(json)
@@ -112,19 +117,15 @@ def fit(
     other = None if generator is None else open_model(generator, device)
     examples = _read(table, targets or (), features, settings.space)
     from jebm_core.fitting import fit as fit_examples
+    from jebm_core.replicates import fit_replicates, require_rows_for
 
+    require_rows_for(examples, replicates)
+    more: dict[str, Any] = {"rules": given, "candidates": simulated, "generator": other}
     with progress("fit") as report, _interrupt_after_checkpoint(resume is not None) as should_stop:
-        result = fit_examples(
-            examples,
-            settings,
-            on_progress=lambda state: _report(report, state),
-            should_stop=should_stop,
-            checkpoint=resume,
-            rules=given,
-            candidates=simulated,
-            generator=other,
-        )
-    _save(result, out)
+        more |= {"on_progress": lambda state: _report(report, state), "should_stop": should_stop}
+        result = fit_examples(examples, settings, checkpoint=resume, **more)
+        members = fit_replicates(examples, settings, **more)
+    _save(result, members, out)
     if resume is not None:
         (resume / "checkpoint.safetensors").unlink(missing_ok=True)  # nothing is left to resume
     notes = [*examples.notes, *(note for note in result.notes if str(note) != result.stop_reason.value)]
@@ -199,11 +200,14 @@ def _report(report: Report, state: "Progress") -> None:
     report(text, state.epoch / state.epochs if state.epochs else None)
 
 
-def _save(result: "Fit", out: Path) -> None:
+def _save(result: "Fit", members: "Sequence[FittedModel]", out: Path) -> None:
     """Fill a folder beside the place and put it there whole."""
+    from jebm_core.replicates import save_replicates
+
     draft = out.absolute().with_name(f"{out.absolute().name}.{os.getpid()}.partial")
     try:
         result.model.save(draft)
+        save_replicates(members, draft)
         if out.exists():
             shutil.rmtree(out)
         os.replace(draft, out)

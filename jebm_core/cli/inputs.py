@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from jebm_core.fitted import FittedModel
     from jebm_core.tables import Examples, Table
 
-MODEL_FILES = frozenset({"model.json", "model.safetensors", "reference.skops"})
+MODEL_FILES = frozenset({"model.json", "model.safetensors", "reference.skops", "generator", "replicates"})
 
 
 def open_model(folder: Path, device: str) -> "FittedModel":

@@ -27,14 +27,18 @@ def score(model: ModelArgument, table: TableArgument, out: ResultOption, device:
     One result a row, in the order of the table, in nats.
 
     Columns: log_prob, log_prob_low and log_prob_high (95 %), seen (the combination occurred in training),
-    nearest_seen_distance, in_support. A row with a missing label keeps its place with empty results.
+    nearest_seen_distance, in_support. The interval holds the error of the log-partition; that of a model fitted with
+    --replicates holds its own uncertainty as well, and the columns normalisation_low, normalisation_high, model_low
+    and model_high have each alone. A row with a missing label keeps its place with empty results.
 
     Example: jebm score model new.csv --out scores.csv
     """
     require_result_place(out)
+    from jebm_core.replicates import intervals, load_replicates
     from jebm_core.tables import read_table
 
     fitted = open_model(model, device)
+    replicates = load_replicates(model, device=fitted.device)
     read = read_table(table)
     examples = labelled_rows(fitted, read)
     tell_notes([*examples.notes, *fitted.record.encoder.report(read)])
@@ -45,14 +49,19 @@ def score(model: ModelArgument, table: TableArgument, out: ResultOption, device:
     with progress("score") as report:
         report(f"scoring {len(y)} rows", None)
         log_prob = fitted.log_prob(context, y)
+        members = [m.log_prob(m.context(read.part(examples.keep)), y).value for m in replicates]
+        found = intervals(*log_prob, torch.stack(members) if members else log_prob.value.new_zeros(0, len(y)))
         columns = {
             "log_prob": log_prob.value,
-            "log_prob_low": log_prob.low,
-            "log_prob_high": log_prob.high,
+            "log_prob_low": found.low,
+            "log_prob_high": found.high,
             "seen": fitted.seen.contains(y),
             "nearest_seen_distance": fitted.seen.nearest(y)[0],
             "in_support": fitted.supports(context, y),
         }
+        if replicates:
+            columns |= {"normalisation_low": found.normalisation[0], "normalisation_high": found.normalisation[1]}
+            columns |= {"model_low": found.model[0], "model_high": found.model[1]}
     import pandas as pd
 
     types = {"seen": "boolean", "nearest_seen_distance": "Int64", "in_support": "boolean"}

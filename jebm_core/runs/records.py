@@ -10,7 +10,7 @@ from typing import cast, final
 from jebm_core.errors import Phrase, SpecError, UserError
 from jebm_core.settings import HoldOutMode
 
-STAGES = ("reference", "baseline", "training", "log-partition", "audit", "evaluation")
+STAGES = ("reference", "baseline", "training", "log-partition", "audit", "replicates", "evaluation")
 FAULT = "A fault of jebm's own ended the run; your data and settings may well be fine. See the log {log}."
 
 _STEPS_PER_STAGE = 1_000_000

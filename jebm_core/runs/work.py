@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from jebm_core.errors import TableError
 from jebm_core.runs.context import JobContext
@@ -39,6 +39,7 @@ def fit_and_evaluate(context: JobContext) -> str | None:
     from jebm_core.fitted import load
     from jebm_core.fitting import FitSettings, fit
     from jebm_core.progress import Progress
+    from jebm_core.replicates import fit_replicates, require_rows_for, save_replicates
     from jebm_core.rules.notation.parser import parse_rules
 
     begun = time.time()
@@ -48,17 +49,22 @@ def fit_and_evaluate(context: JobContext) -> str | None:
         settings = replace(settings, validation=spec.hold_out_mode)
     examples = read_data(spec, context.data)
     train, test = split_examples(examples, spec.hold_out_fraction, spec.hold_out_mode, spec.seed)
-    result = fit(
-        train,
-        settings,
-        on_progress=context.on_progress,
-        should_stop=context.should_stop,
-        checkpoint=folder.checkpoint,
-        rules=parse_rules(spec.rules) if spec.rules.strip() else None,
-        candidates=read_table(context.candidates) if settings.reference == "table" else None,
-        generator=load(context.generator) if settings.reference == "model" else None,
-    )
-    _replace_folder(result.model.save, folder.model)
+    require_rows_for(train, settings.replicates)
+    more: dict[str, Any] = {
+        "on_progress": context.on_progress,
+        "should_stop": context.should_stop,
+        "rules": parse_rules(spec.rules) if spec.rules.strip() else None,
+        "candidates": read_table(context.candidates) if settings.reference == "table" else None,
+        "generator": load(context.generator) if settings.reference == "model" else None,
+    }
+    result = fit(train, settings, checkpoint=folder.checkpoint, **more)
+    members = fit_replicates(train, settings, **more)
+
+    def write(place: Path) -> None:
+        result.model.save(place)
+        save_replicates(members, place)
+
+    _replace_folder(write, folder.model)
 
     context.report({entry.name: None for entry in fields(Progress)} | {"stage": "evaluation", "epoch": 0, "epochs": 1})
     sample = _sample(train, max(len(test.keep), 500), spec.seed)
