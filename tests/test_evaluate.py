@@ -15,6 +15,7 @@ from jebm_core import metrics
 from jebm_core.errors import Cancelled, TableError
 from jebm_core.evaluation import Evaluation, decoded, evaluate, scores
 from jebm_core.evaluation.calibration import event_indicators
+from jebm_core.evaluation.neighbours import neighbour_log_prob
 from jebm_core.fitted import FittedModel
 from jebm_core.fitting import fit
 from jebm_core.proposals import TiltProposal
@@ -106,6 +107,8 @@ def test_likelihoods_are_those_of_listing(kind: str) -> None:
     count = {tuple(c): int(n) for c, n in zip(model.seen.points.tolist(), model.seen.counts, strict=True)}
     share = [0.95 * count.get(tuple(row), 0) / 300 + 0.05 / len(points) for row in y.tolist()]
     assert e.nll_frequency == pytest.approx(-float(np.log(share).mean()), abs=1e-5)
+    assert e.nll_neighbours == pytest.approx(-float(neighbour_log_prob(model, y).mean()), abs=1e-5)
+    assert e.nll_neighbours < -float(np.log([0.05 / len(points)])[0])
     reference = model.model(context).reference.log_prob(y.unsqueeze(0)).mean()
     assert e.nll_reference == pytest.approx(-float(reference), abs=1e-4)
     if kind == "rankings":

@@ -1,4 +1,4 @@
-"""Replicates: halves of the rows, their spread as a standard error, intervals, folders, and what is said of bad input."""
+"""Replicates: halves of the rows, their spread as a standard error, intervals, folders, and bad input."""
 
 import math
 

@@ -28,6 +28,7 @@ PREDICTORS = {
     "model": marked("This model"),
     "independent": marked("Independent parts"),
     "frequency": marked("Counting combinations"),
+    "neighbours": marked("Nearness to seen combinations"),
     "reference": marked("Reference distribution"),
 }
 

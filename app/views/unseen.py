@@ -181,6 +181,7 @@ def _on_unseen(result: Result) -> None:
         return
     gaps = [
         (found["log_prob_frequency"], _("counting combinations")),
+        (found.get("log_prob_neighbours"), _("nearness to seen combinations")),
         (found["log_prob_independent"], _("independent parts")),
     ]
     known = [

@@ -12,6 +12,7 @@ from torch import Tensor
 from jebm_core.errors import SpecError
 from jebm_core.evaluation import unseen
 from jebm_core.evaluation.decoded import distinct_contexts
+from jebm_core.evaluation.neighbours import neighbour_log_prob
 from jebm_core.evaluation.partition import PartitionAudit, audit_partition
 from jebm_core.fitted import FittedModel
 from jebm_core.model import Context
@@ -49,6 +50,7 @@ def likelihoods(
     nll = {key: -torch.cat(parts) for key, parts in exact.items()}
     nll["nll_learned"], nll["nll_reference"] = -torch.cat(learned), -torch.cat(reference)
     nll["nll_frequency"] = -unseen.frequency_log_prob(model, y)
+    nll["nll_neighbours"] = -neighbour_log_prob(model, y)
     nll["nll_independent"] = torch.full_like(nll["nll"], math.nan)
     if model.independent is not None:
         parts = [model.independent(c).log_prob(y[r].unsqueeze(0)).squeeze(0) for r, c in model.chunks(context)]

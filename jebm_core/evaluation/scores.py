@@ -51,6 +51,7 @@ class OnUnseen:
     log_prob_independent: float
     log_prob_frequency: float
     log_prob_reference: float
+    log_prob_neighbours: float
 
 
 @final
@@ -81,7 +82,8 @@ class Evaluation:
         n: rows; n_outside: rows besides that the rules of the model call impossible, which no score counts;
             n_audited: rows with an audited log-partition. All nll are means over these.
         nll: −log p with the audited log-partition; nll_audit is its interval from the audit; nll_learned has τ itself.
-        nll_independent: the same network without interactions; nll_reference: −log q; nll_frequency: training shares.
+        nll_independent: the same network without interactions; nll_reference: −log q; nll_frequency: training shares;
+            nll_neighbours: nearness to training combinations (`neighbours`).
         f1: example-averaged, F1-decoded, 0 where truth and answer are both empty; f1_map of the most probable subset.
         kendall_tau: of the Kendall-decoded ranking. subset_accuracy: the most probable combination is right.
         hamming_loss: share of items wrong, Hamming-decoded.
@@ -104,6 +106,7 @@ class Evaluation:
     nll_independent: float
     nll_reference: float
     nll_frequency: float
+    nll_neighbours: float
     f1: float
     f1_map: float
     subset_accuracy: float
@@ -190,7 +193,7 @@ def evaluate(
     for key, part in (("ece_marginal", calibration.pooled), ("ece_joint", calibration.joint)):
         intervals[key] = (part.ece_low, part.ece_high)
     differences = {}
-    for key in ("independent", "frequency", "reference"):
+    for key in ("independent", "frequency", "reference", "neighbours"):
         gap = nll[f"nll_{key}"] - nll["nll"]
         differences[key] = (float(gap.mean()), *_interval(gap, again_audited))
     mean = {key: float(values.mean()) for key, values in {**means, **nll}.items()}
@@ -208,6 +211,7 @@ def evaluate(
         nll_independent=mean["nll_independent"],
         nll_reference=mean["nll_reference"],
         nll_frequency=mean["nll_frequency"],
+        nll_neighbours=mean["nll_neighbours"],
         f1=mean["f1"],
         f1_map=mean["f1_map"],
         subset_accuracy=mean["subset_accuracy"],
@@ -246,7 +250,7 @@ def _unseen_summary(
         min(1.0, 1 - max(0.0, float(seen.mean()) - reach) * math.exp(low)),
     )
     part = new[audited.cpu().numpy()]
-    keys = ("nll", "nll_independent", "nll_frequency", "nll_reference")
+    keys = ("nll", "nll_independent", "nll_frequency", "nll_reference", "nll_neighbours")
     apart = OnUnseen(int(part.sum()), *(-float(nll[key][part].mean()) for key in keys)) if part.any() else None
     return UnseenSummary(
         len(model.seen),

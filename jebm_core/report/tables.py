@@ -86,8 +86,10 @@ def baseline_rows(record: Record) -> list[TableRow]:
     """One row a way of predicting: mean −log p in nats with its interval, and how much worse than the model it is."""
     e = judged_part(record)
     rows: list[TableRow] = []
-    for name in ("model", "independent", "frequency", "reference"):
+    for name in ("model", "independent", "frequency", "neighbours", "reference"):
         key = "nll" if name == "model" else f"nll_{name}"
+        if key not in e:  # a record of an earlier version
+            continue
         low, high = e["intervals"][key]
         gap = [None, None, None] if name == "model" else e["differences"][name]
         keys = ("difference", "difference_low", "difference_high")
