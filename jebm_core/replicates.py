@@ -37,7 +37,7 @@ from jebm_core.tables import Examples
 FOLDER = "replicates"
 LEAST_ROWS = 40
 """Fewer rows than this can't be halved: a fit needs more than 20."""
-INFLATION = 1.5
+INFLATION = 1.4
 """What the spread is multiplied with. A regularised fit also errs where all its replicates do, which no resampling
 shows; the factor is what made 95 % intervals cover on simulated distributions, none of them a sample project."""
 LEVEL = 0.95

@@ -24,6 +24,7 @@ from jebm_core.tables import OutputSchema, read_table
 QUICK = ("--affinity", "unary", "--reference", "uniform", "--epochs", "2")
 COMMANDS = (
     "fit",
+    "curve",
     "evaluate",
     "audit",
     "score",

@@ -4,6 +4,7 @@
 
     __init__   the list of commands, and the one place where an error becomes a sentence and an exit code
     fit        train a model
+    curve      how much more rows would help
     evaluate   judge a model: evaluate, audit
     score      use a model on rows: score, predict, sample
     rules      count, sample and check combinations under rules
@@ -25,6 +26,7 @@ from typing import Annotated
 
 import typer
 
+from jebm_core.cli.curve import curve
 from jebm_core.cli.demo import demo
 from jebm_core.cli.doctor import doctor
 from jebm_core.cli.evaluate import audit, evaluate
@@ -46,7 +48,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-for command in (fit, evaluate, audit, score, predict, sample, rules):
+for command in (fit, curve, evaluate, audit, score, predict, sample, rules):
     app.command()(command)
 app.add_typer(runs, name="runs")
 app.command()(worker)
@@ -117,7 +119,7 @@ def spread(arguments: Sequence[str]) -> list[str]:
     >>> spread(["fit", "--targets", "a", "t.csv"])
     ['fit', '--targets', 'a', 't.csv']
     """
-    if len(arguments) < 2 or arguments[0] != "fit" or arguments[1].startswith("-"):
+    if len(arguments) < 2 or arguments[0] not in ("fit", "curve") or arguments[1].startswith("-"):
         return list(arguments)
     out: list[str] = []
     several = None

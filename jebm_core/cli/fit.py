@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from jebm_core.cli.inputs import open_model, require_model_place
+from jebm_core.cli.inputs import labelled_table, open_model, require_model_place
 from jebm_core.cli.options import DeviceOption, JsonOption, SeedOption, TableArgument
 from jebm_core.cli.output import Report, progress, require_writable, show, tell, tell_notes, write_json
 from jebm_core.errors import SpecError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jebm_core.fitting import Fit
     from jebm_core.progress import Progress
     from jebm_core.rules.language import RuleSet
-    from jebm_core.tables import Examples, Kind
+    from jebm_core.tables import Examples
 
 STAGES = {
     "reference": "preparing the data and the reference",
@@ -115,7 +115,7 @@ def fit(
 
     simulated = None if candidates is None else read_table(candidates)
     other = None if generator is None else open_model(generator, device)
-    examples = _read(table, targets or (), features, settings.space)
+    examples = labelled_table(table, targets or (), features, settings.space)
     from jebm_core.fitting import fit as fit_examples
     from jebm_core.replicates import fit_replicates, require_rows_for
 
@@ -135,17 +135,6 @@ def fit(
         tell(f"Warning: the model was written, but do not trust its probabilities. {result.stop_reason.value}")
     write_json(json, record)
     show(_lines(record), json)
-
-
-def _read(table: Path, targets: Sequence[str], features: Sequence[str] | None, space: str) -> "Examples":
-    from jebm_core.tables import guess_roles, read_examples, read_table, require_fit_size
-
-    read = read_table(table)
-    chosen = None if features is None else [pattern for pattern in features if pattern]
-    roles = guess_roles(read, targets=targets, features=chosen, kind=None if space == "auto" else cast("Kind", space))
-    examples = read_examples(read, roles)
-    require_fit_size(examples)
-    return examples
 
 
 def _rules(file: Path) -> "RuleSet":

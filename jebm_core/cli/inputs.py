@@ -1,13 +1,14 @@
 """The models and tables that commands are given."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from jebm_core.errors import ModelFolderError, SpecError
 
 if TYPE_CHECKING:
     from jebm_core.fitted import FittedModel
-    from jebm_core.tables import Examples, Table
+    from jebm_core.tables import Examples, Kind, Table
 
 MODEL_FILES = frozenset({"model.json", "model.safetensors", "reference.skops", "generator", "replicates"})
 
@@ -65,6 +66,18 @@ def labelled_rows(model: "FittedModel", table: "Table") -> "Examples":
 
     schema = model.record.schema
     return read_examples(table, Roles(model.record.features, schema.columns, schema.kind), like=schema)
+
+
+def labelled_table(table: Path, targets: Sequence[str], features: Sequence[str] | None, space: str) -> "Examples":
+    """The examples of a table of rows to learn from, by chosen columns or by their prefixes."""
+    from jebm_core.tables import guess_roles, read_examples, read_table, require_fit_size
+
+    read = read_table(table)
+    chosen = None if features is None else [pattern for pattern in features if pattern]
+    roles = guess_roles(read, targets=targets, features=chosen, kind=None if space == "auto" else cast("Kind", space))
+    examples = read_examples(read, roles)
+    require_fit_size(examples)
+    return examples
 
 
 def require_model_place(folder: Path) -> None:
