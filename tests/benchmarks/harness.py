@@ -34,6 +34,7 @@ SUITES = (
     "rules",
     "peers",
     "sets",
+    "coverage",
 )
 MODEL_CODE = ("jebm_core/*.py", "jebm_core/spaces/*.py", "jebm_core/decoding/*.py")
 TABLE_CODE = ("jebm_core/tables/*.py",)
