@@ -85,6 +85,13 @@ def _model(run_id: str) -> "FittedModel":
     return load(store().folder(run_id).model)
 
 
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _replicates(run_id: str) -> "tuple[FittedModel, ...]":
+    from jebm_core.replicates import load_replicates
+
+    return load_replicates(store().folder(run_id).model)
+
+
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _conditions(run_id: str) -> Examples:
     from jebm_core.runs.work import read_data
@@ -99,19 +106,29 @@ def _conditions(run_id: str) -> Examples:
 def _ranked(run_id: str, n: int, outcome: Outcome | None, row: int | None) -> dict[str, Any]:
     from jebm_core import fitted
     from jebm_core.evaluation import rank_unseen
+    from jebm_core.evaluation.widening import widened
 
     model, examples = _model(run_id), _conditions(run_id)
-    context = model.context(examples.table.part(examples.keep[_chosen(len(examples.keep), row)]))
+    rows = examples.table.part(examples.keep[_chosen(len(examples.keep), row)])
     # The same question has the same answer on every visit.
     generator = fitted.torch.Generator(model.device).manual_seed(0)
-    return rank_unseen(model, context, n, outcome=outcome, generator=generator).to_json()
+    table = rank_unseen(model, model.context(rows), n, outcome=outcome, generator=generator)
+    return widened(table, [(member, member.context(rows)) for member in _replicates(run_id)]).to_json()
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
 def _log_probabilities(run_id: str) -> LogProbabilities:
+    from jebm_core import fitted
+    from jebm_core.replicates import intervals
+
     model, examples = _model(run_id), _conditions(run_id)
     y = model.seen.points.new_tensor(examples.outputs.values.tolist())
-    found = model.log_prob(model.context(examples.table.part(examples.keep)), y)
+    rows = examples.table.part(examples.keep)
+    found = model.log_prob(model.context(rows), y)
+    members = [member.log_prob(member.context(rows), y).value for member in _replicates(run_id)]
+    if members:
+        both = intervals(*found, fitted.torch.stack(members))
+        found = found._replace(low=both.low, high=both.high)
     value, low, high = (part.double().cpu().numpy() for part in found)
     return LogProbabilities(value, low, high)
 
@@ -119,6 +136,7 @@ def _log_probabilities(run_id: str) -> LogProbabilities:
 @st.cache_data(max_entries=8, show_spinner=False)
 def _scored(run_id: str, content: bytes, name: str, outcome: Outcome | None, row: int | None) -> dict[str, Any]:
     from jebm_core.evaluation import score_candidates
+    from jebm_core.evaluation.widening import widened
 
     model, examples = _model(run_id), _conditions(run_id)
     table = read_table(name, content=content)
@@ -133,14 +151,17 @@ def _scored(run_id: str, content: bytes, name: str, outcome: Outcome | None, row
     y = model.seen.points.new_tensor(codes.tolist())
     own = bool(model.record.features) and set(model.record.features) <= set(map(str, table.frame.columns))
     if not own:
-        context = model.context(examples.table.part(examples.keep[_chosen(len(examples.keep), row)]))
-        return score_candidates(model, context, y, outcome=outcome).to_json() | {"own": False}
+        rows = examples.table.part(examples.keep[_chosen(len(examples.keep), row)])
+        found = score_candidates(model, model.context(rows), y, outcome=outcome)
+        return widened(found, [(m, m.context(rows)) for m in _replicates(run_id)]).to_json() | {"own": False}
     context = model.context(table)
+    members = [(member, member.context(table)) for member in _replicates(run_id)]
     entries: list[dict[str, Any]] = []
     record: dict[str, Any] = {}
     for line in range(len(y)):
         line_of = slice(line, line + 1)
-        record = score_candidates(model, context.rows(line_of), y[line_of], outcome=outcome).to_json()
+        found = score_candidates(model, context.rows(line_of), y[line_of], outcome=outcome)
+        record = widened(found, [(member, own_x.rows(line_of)) for member, own_x in members]).to_json()
         entries += [{**entry, "rank": line + 1} for entry in record["entries"]]
     return record | {"entries": entries, "own": True}
 

@@ -197,8 +197,8 @@ def _name(data: str, seed: int) -> str:
 
 SUITE = Suite(
     "coverage",
-    f"Intervals where the truth is known: default settings with {REPLICATES} replicates, one thread, five seeds. Sample "
-    "projects: 20 % of the rows judge. jHipster: every two options that at least "
+    f"Intervals where the truth is known: default settings with {REPLICATES} replicates, one thread, five seeds. "
+    "Sample projects: 20 % of the rows judge. jHipster: every two options that at least "
     f"{LEAST_PRODUCTS} untried products share; independent parts are a logistic regression, near combinations the "
     f"{NEIGHBOURS} nearest products. The factor in the intervals was chosen on other, simulated distributions.",
     (*MODEL_CODE, *TABLE_CODE, "jebm_core/evaluation/likelihoods.py", "jebm_core/evaluation/neighbours.py"),
