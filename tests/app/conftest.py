@@ -12,12 +12,12 @@ SAMPLES = Path(__file__).resolve().parents[2] / "sample_data"
 SMALL = {"epochs": 6, "samples": 8}
 
 
-def small_spec(name: str) -> RunSpec:
+def small_spec(name: str, **settings: object) -> RunSpec:
     """A fit of seconds: the rankings of the suppliers, or two slots of the assemblies with their result."""
     store = RunStore(idle_seconds=1.0)
     dataset = store.add_dataset(SAMPLES / f"{name}.csv", f"{name}.csv")
     targets = ("c_seal", "c_bearing", "c_result") if name == "assembly" else ()
-    return RunSpec(dataset.sha256, dataset.name, targets=targets, settings=SMALL)
+    return RunSpec(dataset.sha256, dataset.name, targets=targets, settings=SMALL | settings)
 
 
 def wait_until_ended(store: RunStore, run: str, seconds: float = 240.0) -> State:
@@ -31,11 +31,12 @@ def wait_until_ended(store: RunStore, run: str, seconds: float = 240.0) -> State
 
 @pytest.fixture(scope="session")
 def finished(private_home: Path) -> dict[str, str]:
-    """Names of finished runs: ``suppliers`` and ``assembly``."""
+    """Names of finished runs: ``suppliers``, with replicates, and ``assembly``, without."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
         store = RunStore(idle_seconds=1.0)
-        runs = {name: store.submit(small_spec(name)) for name in ("suppliers", "assembly")}
+        specs = {"suppliers": small_spec("suppliers", replicates=2), "assembly": small_spec("assembly")}
+        runs = {name: store.submit(spec) for name, spec in specs.items()}
         for name, run in runs.items():
             state = wait_until_ended(store, run)
             assert state is State.SUCCEEDED, (name, str(store.run(run).message))

@@ -139,6 +139,14 @@ def test_untried_combinations_are_ranked_by_outcome_and_condition(finished: dict
     assert before is not None
 
 
+def test_intervals_say_whether_they_hold_the_models_own_uncertainty(finished: dict[str, str]) -> None:
+    said = "fitted to random halves of the rows"
+    assert said in _text(_open("unseen", finished["suppliers"]))
+    assert said not in _text(_open("unseen", finished["assembly"]))
+    for name in finished:
+        assert _open("train", finished[name]).error == []
+
+
 def test_a_list_is_scored_and_a_wrong_cell_is_one_sentence(finished: dict[str, str]) -> None:
     app = _open("unseen", finished["assembly"])
     app.button(key="sample_list").click().run()
