@@ -13,7 +13,6 @@ Sources: Good, *Biometrika* 1953; Esty, *Annals of Statistics* 1983 (the interva
 
 import dataclasses
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -22,6 +21,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from jebm_core.errors import SpecError
+from jebm_core.evaluation.averages import averages, listed_mass, pieces
 from jebm_core.evaluation.calibration import wilson_interval
 from jebm_core.evaluation.candidates import (
     Change,
@@ -40,7 +40,6 @@ from jebm_core.tables import Note
 
 MAX_RANKED_LISTING = 2**17
 FREQUENCY_SMOOTHING = 0.05
-_ELEMENTS = 2**23
 _Z = 1.959963984540054
 OF_AVERAGE = Note("The interval holds the normalisation and the choice of contexts, not the error of the score itself.")
 OF_CONDITIONAL = Note(
@@ -143,8 +142,7 @@ def seen_mass(
     model: FittedModel, p: ConditionalModel, log_mass: Float[Tensor, " batch"] | None = None
 ) -> Float[Tensor, " batch"]:
     """Σ_{c seen} p(c|x), at most 1; ``log_mass`` is what p with its learned τ adds up to, 0 without it."""
-    size = max(1, _ELEMENTS // (p.scores.theta.shape[0] + model.space.num_statistics**2))
-    total = torch.stack([p.log_prob_of(part).logsumexp(0) for part in model.seen.points.split(size)]).logsumexp(0)
+    total = torch.stack([p.log_prob_of(part).logsumexp(0) for part in pieces(p, model.seen.points)]).logsumexp(0)
     return (total if log_mass is None else total - log_mass).exp().clamp(max=1.0)
 
 
@@ -222,7 +220,8 @@ def outcome_probability(
     parts = []
     for rows, part in model.chunks(context):
         choices = with_options(y[rows], slot, model.space.options_per_item()[slot])  # [option, row, item]
-        parts.append(model.model(part).log_prob(choices).softmax(0)[option])
+        log_p = model.model(part).log_prob(choices)
+        parts.append(torch.where(model.space.contains(choices), log_p, -torch.inf).softmax(0)[option])
     return torch.cat(parts)
 
 
@@ -242,8 +241,8 @@ def _ranked(
     space, contexts = model.space, len(context.x)
     with torch.no_grad():
         p = model.model(context)
-        log_mass = _listed_mass(model, p) if exact else torch.zeros_like(p.log_partition)
-        score, error, plausible, log_q = _averages(p, points, place, log_mass)
+        log_mass = listed_mass(model, p) if exact else torch.zeros_like(p.log_partition)
+        score, error, plausible, log_q = averages(p, points, place, log_mass)
     sizes = space.options_per_item()
     log_random = -space.log_cardinality() + (0.0 if place is None else math.log(sizes[place[0]]))
     order = torch.arange(len(points), device=points.device)
@@ -280,46 +279,6 @@ def _ranked(
         )
     note = OF_AVERAGE if place is None else OF_CONDITIONAL
     return UnseenTable(tuple(entries), listed, len(points), contexts, outcome, note)
-
-
-def _averages(
-    p: ConditionalModel,
-    points: Int64[Tensor, "candidate item"],
-    place: tuple[int, int] | None,
-    log_mass: Float[Tensor, " batch"],
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """(score, its standard error over contexts, probability, log q), each a number a candidate."""
-    parts: list[tuple[Tensor, ...]] = []
-    batch = len(log_mass)
-    for some in _split(p, points):
-        if place is None:
-            log_p, log_q = p.log_prob_of(some) - log_mass, p.reference.log_prob_of(some)
-            score = log_p.double().exp()
-        else:
-            choices = with_options(some, place[0], p.space.options_per_item()[place[0]])
-            shape = (*choices.shape[:2], batch)
-            joint = (p.log_prob_of(choices.flatten(0, 1)) - log_mass).reshape(shape)
-            log_p = joint.logsumexp(0)
-            log_q = p.reference.log_prob_of(choices.flatten(0, 1)).expand(-1, batch).reshape(shape).logsumexp(0)
-            score = (joint[place[1]] - log_p).double().exp()
-        spread = score.std(1, correction=1) if batch > 1 else torch.zeros_like(score[:, 0])
-        mean_q = log_q.double().logsumexp(1) - math.log(log_q.shape[1])
-        parts.append((score.mean(1), spread / math.sqrt(batch), log_p.double().exp().mean(1), mean_q))
-    if not parts:
-        empty = p.log_partition.new_zeros(0).double()
-        return empty, empty, empty, empty
-    return tuple(torch.cat(column) for column in zip(*parts, strict=True))  # pyright: ignore[reportReturnType]
-
-
-def _listed_mass(model: FittedModel, p: ConditionalModel) -> Float[Tensor, " batch"]:
-    """What p with its learned τ adds up to, by listing."""
-    parts = [p.log_prob_of(some).logsumexp(0) for some in _split(p, model.space.listing(model.device))]
-    return torch.stack(parts).logsumexp(0)
-
-
-def _split(p: ConditionalModel, points: Tensor) -> Iterator[Tensor]:
-    size = max(1, _ELEMENTS // (p.scores.theta.shape[0] + p.space.num_statistics**2))
-    yield from (part for part in points.split(size) if len(part))
 
 
 def _odds(log_ratio: float) -> float | None:
