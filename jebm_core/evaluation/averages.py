@@ -33,7 +33,7 @@ class InContexts(NamedTuple):
 
 
 class Averages(NamedTuple):
-    """Over the contexts, in double precision: the mean score, its standard error, the mean probability, log of mean q."""
+    """Over the contexts, in double precision: mean score, its standard error, mean probability, log of mean q."""
 
     score: Float[Tensor, " candidate"]
     error: Float[Tensor, " candidate"]

@@ -1,7 +1,7 @@
 """Which parts, pairs and rules make one combination more probable than another: an exact sum.
 
-g = ⟨θ(x), φ(y)⟩ + h(x, y) is a sum over parts and pairs of parts where h is one over pairs, and the log-partition is the
-same for both combinations. So for any y and y′, and for every x,
+g = ⟨θ(x), φ(y)⟩ + h(x, y) is a sum over parts and pairs of parts where h is one over pairs, and the log-partition is
+the same for both combinations. So for any y and y′, and for every x,
 
     log p(y|x) − log p(y′|x) = Σ_parts Δ⟨θ_i, φ_i⟩ + Σ_{i<j} Δ(φ_iᵀ U_ij φ_j) + Σ_rules Δw + Δ log q,
 

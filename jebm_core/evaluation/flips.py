@@ -39,8 +39,8 @@ class Comparison:
     Attributes:
         before, after: mean over contexts of p(y|x); with an outcome, of P(outcome | the other slots, x).
         ratio: after / before; None beyond the range of a floating-point number.
-        low, high: 95 % interval of the ratio for the choice of contexts; None in a single one. The log-partition cancels
-            in one context, so nothing stands for its error; the error of the score itself is in no interval.
+        low, high: 95 % interval of the ratio for the choice of contexts; None in a single one. The log-partition
+            cancels in one context, so nothing stands for its error; the error of the score itself is in no interval.
     """
 
     before: float
@@ -96,8 +96,8 @@ def compare(
 ) -> Comparison:
     """The probability of two combinations and its ratio, averaged over contexts (at most 64, drawn by seed).
 
-    The interval is that of the ratio of two means, exp(log ratio ± 1.96 s/√n) with s the standard deviation over contexts
-    of a_i/ā − b_i/b̄: both are averaged over the same contexts.
+    The interval is that of the ratio of two means, exp(log ratio ± 1.96 s/√n) with s the standard deviation over
+    contexts of a_i/ā − b_i/b̄: both are averaged over the same contexts.
 
     Raises:
         SpecError: a combination outside the space, or an unknown outcome.

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from jebm_core.errors import SpecError
@@ -34,6 +34,7 @@ from jebm_core.evaluation.candidates import (
     unseen_others,
     with_options,
 )
+from jebm_core.evaluation.likeliest import Likeliest, likeliest
 from jebm_core.fitted import FittedModel
 from jebm_core.model import ConditionalModel, Context
 from jebm_core.tables import Note
@@ -95,11 +96,13 @@ class UnseenTable:
 
     Attributes:
         listed: every combination was looked at; otherwise ``candidates`` of them were.
+        exact: no unseen combination is likelier under the model than these: all were looked at, or a bound says so.
         contexts: rows that the probabilities are averaged over.
     """
 
     entries: tuple[UnseenEntry, ...]
     listed: bool
+    exact: bool
     candidates: int
     contexts: int
     outcome: tuple[str, str] | None
@@ -158,8 +161,10 @@ def rank_unseen(
 ) -> UnseenTable:
     """The ``n`` most probable combinations that never occurred, averaged over contexts (at most 64, drawn by seed).
 
-    Spaces of up to 2^17 combinations are listed; elsewhere the candidates are draws from the model and the one-change
-    neighbours of seen combinations, so that something likelier may be missing.
+    Spaces of up to 2^17 combinations are listed. Elsewhere a local search starts from draws of the model and the
+    one-change neighbours of seen combinations, so that something likelier may be missing – unless ``exact`` says that a
+    bound excludes it (`jebm_core.evaluation.likeliest`): under a single context without interactions, or with pairs
+    that are weak.
 
     Args:
         outcome: a slot and its option, such as ("result", "pass"): combinations of the *other* slots are ranked by
@@ -176,13 +181,40 @@ def rank_unseen(
         raise SpecError("Expected at least 1 combination to rank, found n={found}; raise it.", found=n)
     context = some_contexts(context, seed)
     space, listed = model.space, candidates is None and model.space.cardinality() <= MAX_RANKED_LISTING
-    if candidates is None:
-        candidates = space.listing(model.device) if listed else likely_candidates(model, context, generator)
     place = None if outcome is None else outcome_place(space, outcome)
-    candidates = (
-        candidates[~model.seen.contains(candidates)] if place is None else unseen_others(model, candidates, place[0])
-    )
-    return _ranked(model, context, candidates, place, outcome, n, exact=listed, listed=listed, by_score=True)
+    asked = _Asked(place, outcome, n, normalised=listed, listed=listed, exact=listed, by_score=True)
+    if candidates is None and not listed:
+        found = _searched(model, context, place, n, generator)
+        asked = dataclasses.replace(asked, exact=found.exact, looked=found.looked)
+        return _ranked(model, context, found.points, asked)
+    points = space.listing(model.device) if candidates is None else candidates
+    points = points[~model.seen.contains(points)] if place is None else unseen_others(model, points, place[0])
+    return _ranked(model, context, points, asked)
+
+
+def _searched(
+    model: FittedModel, context: Context, place: tuple[int, int] | None, n: int, generator: torch.Generator | None
+) -> Likeliest:
+    start = torch.cat([likely_candidates(model, context, generator), model.seen.points])
+    least, seen = 0.0, model.seen.points.clone()
+    if place is not None:
+        start[:, place[0]] = seen[:, place[0]] = 0
+        start = torch.unique(start, dim=0)
+        least = math.exp(_log_random(model, place))
+    keys = model.space.key(seen)
+
+    def wanted(points: Int64[Tensor, "candidate item"]) -> Bool[Tensor, " candidate"]:
+        return ~torch.isin(model.space.key(points), keys)
+
+    with torch.no_grad():
+        p = model.model(context)
+    return likeliest(model, p, start, n, place=place, wanted=wanted, least=least)
+
+
+def _log_random(model: FittedModel, place: tuple[int, int] | None) -> float:
+    """log-probability of a combination, or of the other slots, picked at random."""
+    options = 1 if place is None else model.space.options_per_item()[place[0]]
+    return math.log(options) - model.space.log_cardinality()
 
 
 def score_candidates(
@@ -207,8 +239,9 @@ def score_candidates(
             line=int((~inside).nonzero()[0]) + 1,
         )
     place = None if outcome is None else outcome_place(model.space, outcome)
-    context, exact = some_contexts(context, seed), model.space.cardinality() <= MAX_RANKED_LISTING
-    return _ranked(model, context, y, place, outcome, len(y), exact=exact, listed=False, by_score=False)
+    context, small = some_contexts(context, seed), model.space.cardinality() <= MAX_RANKED_LISTING
+    asked = _Asked(place, outcome, len(y), normalised=small, listed=False, exact=False, by_score=False)
+    return _ranked(model, context, y, asked)
 
 
 @torch.no_grad()
@@ -225,35 +258,37 @@ def outcome_probability(
     return torch.cat(parts)
 
 
+@dataclass(frozen=True)
+class _Asked:
+    place: tuple[int, int] | None
+    outcome: tuple[str, str] | None
+    n: int
+    normalised: bool  # the whole space is listed for the normalisation
+    listed: bool
+    exact: bool
+    by_score: bool
+    looked: int | None = None
+
+
 def _ranked(
-    model: FittedModel,
-    context: Context,
-    points: Int64[Tensor, "candidate item"],
-    place: tuple[int, int] | None,
-    outcome: tuple[str, str] | None,
-    n: int,
-    *,
-    exact: bool,
-    listed: bool,
-    by_score: bool,
+    model: FittedModel, context: Context, points: Int64[Tensor, "candidate item"], asked: _Asked
 ) -> UnseenTable:
-    """Score, order and describe; ``exact`` lists the whole space for the normalisation."""
-    space, contexts = model.space, len(context.x)
+    """Score, order and describe."""
+    space, contexts, place = model.space, len(context.x), asked.place
     with torch.no_grad():
         p = model.model(context)
-        log_mass = listed_mass(model, p) if exact else torch.zeros_like(p.log_partition)
+        log_mass = listed_mass(model, p) if asked.normalised else torch.zeros_like(p.log_partition)
         score, error, plausible, log_q = averages(p, points, place, log_mass)
-    sizes = space.options_per_item()
-    log_random = -space.log_cardinality() + (0.0 if place is None else math.log(sizes[place[0]]))
+    log_random = _log_random(model, place)
     order = torch.arange(len(points), device=points.device)
-    if by_score:
+    if asked.by_score:
         if place is not None:
             order = order[plausible >= math.exp(log_random)]
-        order = order[score[order].argsort(descending=True, stable=True)[:n]]
+        order = order[score[order].argsort(descending=True, stable=True)[: asked.n]]
     chosen = points[order]
     slot = None if place is None else place[0]
     nearest, distance = nearest_seen(model, chosen, slot)
-    interval = (0.0, 0.0) if exact else model.record.interval
+    interval = (0.0, 0.0) if asked.normalised else model.record.interval
     entries = []
     for rank, i in enumerate(order.tolist()):
         value, mass = float(score[i]), float(plausible[i])
@@ -278,7 +313,8 @@ def _ranked(
             )
         )
     note = OF_AVERAGE if place is None else OF_CONDITIONAL
-    return UnseenTable(tuple(entries), listed, len(points), contexts, outcome, note)
+    looked = len(points) if asked.looked is None else asked.looked
+    return UnseenTable(tuple(entries), asked.listed, asked.exact, looked, contexts, asked.outcome, note)
 
 
 def _odds(log_ratio: float) -> float | None:
