@@ -114,7 +114,7 @@ def test_an_outcome_is_searched_for_too(monkeypatch: pytest.MonkeyPatch) -> None
         independent=None,
     )
     for parameter in [*model.model.affinity.parameters(), model.model.reference.eta]:
-        parameter.mul_(0.3)
+        parameter.mul_(0.05)
     listed = rank_unseen(model, context, 5, outcome=("result", "q"))
     log_mass = model.model(context).log_prob_of(model.space.listing()).logsumexp(0)
     model.model.correction.value.add_(float(log_mass))  # plausible is what is so with the learned log-partition

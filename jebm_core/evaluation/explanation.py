@@ -20,6 +20,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from jebm_core.errors import SpecError
+from jebm_core.evaluation.averages import allowed_log_prob
 from jebm_core.evaluation.candidates import outcome_place, some_contexts, value_label
 from jebm_core.fitted import FittedModel
 from jebm_core.interactions import FullQuadratic, LowRankQuadratic, PreferenceInteraction, item_of_statistic
@@ -108,7 +109,7 @@ def contributions_of(
     if place is not None:
         points, sign = _with_outcome(p, both, place)
     coefficients = torch.tensor(sign, device=points.device)
-    log_p, log_q = p.log_prob_of(points), p.reference.log_prob_of(points)
+    log_p, log_q = allowed_log_prob(p, points), p.reference.log_prob_of(points)
     if not bool(torch.isfinite(log_p).all() & torch.isfinite(log_q).all()):
         return None
     terms = _terms(p, points, coefficients, both, place)
@@ -129,7 +130,7 @@ def _with_outcome(p: ConditionalModel, both: Tensor, place: tuple[int, int]) -> 
     others = [o for o in range(p.space.options_per_item()[slot]) if o != option]
     choices = both[:1].repeat(len(others), 1)
     choices[:, slot] = torch.tensor(others, device=both.device)
-    rival = others[int(p.log_prob_of(choices).double().exp().mean(1).argmax())]
+    rival = others[int(allowed_log_prob(p, choices).double().exp().mean(1).argmax())]
     points = both.repeat_interleave(2, 0)
     points[:, slot] = torch.tensor([option, rival] * 2, device=both.device)
     return points, [1.0, -1.0, -1.0, 1.0]
@@ -140,8 +141,8 @@ def _terms(
 ) -> list[Term]:
     space = p.space
     parts, pairs, together = _energies(p, points)
-    part = torch.einsum("n,nbi->i", coefficients.double(), parts.double()) / parts.shape[1]
-    pair = torch.einsum("n,nbij->ij", coefficients.double(), pairs.double()) / pairs.shape[1]
+    part = (coefficients.double() @ parts.double()).tolist()
+    pair = torch.einsum("n,nij->ij", coefficients.double(), pairs.double()).tolist()
     y, before = both.tolist()
     slot = -1
     if place is not None:
@@ -154,12 +155,12 @@ def _terms(
         return Term(kind, names, labels[0], labels[1], value)
 
     changed = [i for i, (a, b) in enumerate(zip(y, before, strict=True)) if a != b]
-    found = [] if place is not None else [term("part", (i,), float(part[i])) for i in changed]
+    found = [] if place is not None else [term("part", (i,), part[i]) for i in changed]
     for i in range(space.num_items):
         for j in range(i + 1, space.num_items):
             involved = (i in changed or j in changed) and (place is None or slot in (i, j))
-            if involved and float(pair[i, j]) != 0:
-                found.append(term("pair", (i, j), float(pair[i, j])))
+            if involved and pair[i][j] != 0:
+                found.append(term("pair", (i, j), pair[i][j]))
     if together is not None:
         found.append(Term("together", (), (), (), _weigh(together, coefficients)))
     return found
@@ -177,34 +178,26 @@ def _rule_terms(p: ConditionalModel, points: Tensor, coefficients: Tensor) -> li
 
 def _energies(
     p: ConditionalModel, points: Int64[Tensor, "point item"]
-) -> tuple[
-    Float[Tensor, "point batch item"],
-    Float[Tensor, "point one_or_batch item item"],
-    Float[Tensor, "point batch"] | None,
-]:
-    """g in pieces: of each item, of each pair of items (above the diagonal), and of all together."""
+) -> tuple[Float[Tensor, "point item"], Float[Tensor, "point item item"], Float[Tensor, "point batch"] | None]:
+    """g in pieces: of each item and of each pair of items (above the diagonal), averaged over contexts, in which both
+    are linear; and of all items together."""
     space, h = p.space, p.scores.interaction
     phi = space.statistics(points)
     belongs = torch.nn.functional.one_hot(item_of_statistic(space, points.device), space.num_items).to(phi)
     own = phi.unsqueeze(-1) * belongs  # [point, statistic, item]
-    parts = torch.einsum("nsi,bs->nbi", own, p.scores.theta)
+    parts = torch.einsum("nsi,s->ni", own, p.scores.theta.mean(0))
+    pairs, together = phi.new_zeros(len(points), space.num_items, space.num_items), None
     if isinstance(h, FullQuadratic):
-        pairs = torch.einsum("nsi,bst,ntj->nbij", own, h.matrix, own)
+        pairs = own.mT @ h.matrix.mean(0) @ own
     elif isinstance(h, LowRankQuadratic):
-        factors = torch.einsum("rs,nsi->nri", h.factors, own)
-        pairs = torch.einsum("nri,br,nrj->nbij", factors, h.scale, factors)
+        factors = h.factors @ own
+        pairs = (factors.mT * h.scale.mean(0)) @ factors
     elif isinstance(h, PreferenceInteraction):
         above = (points[:, h.second] - points[:, h.first]).sign().to(phi)
-        weights = above.unsqueeze(1) * h.weights
-        pairs = weights.new_zeros(*weights.shape[:2], space.num_items, space.num_items)
-        pairs[..., h.first, h.second] = weights
-    else:
-        pairs = phi.new_zeros(len(points), 1, space.num_items, space.num_items)
-    within = pairs.diagonal(dim1=-2, dim2=-1) / 2
-    together = None
-    if h is not None and not isinstance(h, FullQuadratic | LowRankQuadratic | PreferenceInteraction):
+        pairs[:, h.first, h.second] = above * h.weights.mean(0)
+    elif h is not None:
         together = h.value_of(points, phi)
-    return parts + within, pairs.triu(1), together
+    return parts + pairs.diagonal(dim1=-2, dim2=-1) / 2, pairs.triu(1), together
 
 
 def _weigh(values: Float[Tensor, "point batch"], coefficients: Float[Tensor, " point"]) -> float:

@@ -34,12 +34,13 @@ from jebm_core.model import ConditionalModel
 from jebm_core.rules.dnnf import Dnnf
 from jebm_core.spaces import OutputSpace, Rankings, Ruled, Subsets
 
-SECONDS = 4.0
+SECONDS = 2.5
 """Time of the local search; the certificate has at most as much again."""
 MAX_ENUMERATED = 2**16
 _BLOCK = 2**10
 _MOST_SWAPS = 1000
-_SCORES_AT_ONCE = 2**21
+_MOST_BEAM = 200
+_SCORES_AT_ONCE = 2**19
 _ROUNDING = 1e-4
 
 
@@ -87,9 +88,9 @@ def likeliest(
     Cost: contexts · (n · neighbours) scores, a few times.
     """
     scoring = _Scoring(p, place, least)
-    pool = scoring.pool(start)
-    beam, until = max(2 * n, 64), time.monotonic() + seconds
+    beam, until = min(max(2 * n, 64), _MOST_BEAM), time.monotonic() + seconds
     around = len(neighbours(p.space, start[:1], place))
+    pool = scoring.pool(start)
     at_once = max(1, _SCORES_AT_ONCE // max(1, around * len(p.log_partition)))
     while time.monotonic() < until:
         keep = wanted(pool.points)

@@ -34,12 +34,15 @@ from jebm_core.evaluation.candidates import (
     unseen_others,
     with_options,
 )
+from jebm_core.evaluation.explanation import Term, contributions_of
 from jebm_core.evaluation.likeliest import Likeliest, likeliest
 from jebm_core.fitted import FittedModel
 from jebm_core.model import ConditionalModel, Context
 from jebm_core.tables import Note
 
 MAX_RANKED_LISTING = 2**17
+FEW_CONTEXTS, START_AGAIN = 8, 1000
+"""A search over many contexts begins with this many of them, and goes on from this many combinations under all."""
 FREQUENCY_SMOOTHING = 0.05
 _Z = 1.959963984540054
 OF_AVERAGE = Note("The interval holds the normalisation and the choice of contexts, not the error of the score itself.")
@@ -72,6 +75,9 @@ class UnseenEntry:
             plausibility where there is an outcome. None beyond the range of a floating-point number.
         plausibility: with an outcome, mean over contexts of the probability of the other slots.
         distance: items or slots that differ from the nearest seen combination, or pairs in the other order.
+        driver: the part, pair or rule that adds or takes most, in nats and averaged over contexts, against the nearest
+            seen combination – with an outcome, of its log-odds (`jebm_core.evaluation.explanation`). None where nothing
+            differs, or the nearest one is impossible here.
     """
 
     rank: int
@@ -87,6 +93,7 @@ class UnseenEntry:
     nearest: tuple[str, ...]
     distance: int
     changes: tuple[Change, ...]
+    driver: Term | None
 
 
 @final
@@ -206,9 +213,14 @@ def _searched(
     def wanted(points: Int64[Tensor, "candidate item"]) -> Bool[Tensor, " candidate"]:
         return ~torch.isin(model.space.key(points), keys)
 
+    looked, rows = 0, len(context.x)
     with torch.no_grad():
-        p = model.model(context)
-    return likeliest(model, p, start, n, place=place, wanted=wanted, least=least)
+        if rows > FEW_CONTEXTS:  # most of the way under a few of them, the rest under all
+            few = model.model(context.rows(torch.linspace(0, rows - 1, FEW_CONTEXTS, device=model.device).long()))
+            first = likeliest(model, few, start, START_AGAIN, place=place, wanted=wanted, least=least)
+            start, looked = torch.cat([first.points, seen[:START_AGAIN]]), first.looked
+        found = likeliest(model, model.model(context), start, n, place=place, wanted=wanted, least=least)
+    return dataclasses.replace(found, looked=looked + found.looked)
 
 
 def _log_random(model: FittedModel, place: tuple[int, int] | None) -> float:
@@ -310,11 +322,20 @@ def _ranked(
                 nearest=labels_of(space, nearest[rank], slot),
                 distance=int(distance[rank]),
                 changes=tuple(changes_between(space, nearest[rank], chosen[rank], slot)),
+                driver=_driver(p, chosen[rank], nearest[rank], place) if distance[rank] > 0 else None,
             )
         )
     note = OF_AVERAGE if place is None else OF_CONDITIONAL
     looked = len(points) if asked.looked is None else asked.looked
     return UnseenTable(tuple(entries), asked.listed, asked.exact, looked, contexts, asked.outcome, note)
+
+
+@torch.no_grad()
+def _driver(
+    p: ConditionalModel, y: Int64[Tensor, " item"], nearest: Int64[Tensor, " item"], place: tuple[int, int] | None
+) -> Term | None:
+    found = contributions_of(p, torch.stack([y, nearest]), place)
+    return None if found is None else found.driver
 
 
 def _odds(log_ratio: float) -> float | None:
