@@ -34,7 +34,7 @@ from jebm_core.model import ConditionalModel
 from jebm_core.rules.dnnf import Dnnf
 from jebm_core.spaces import OutputSpace, Rankings, Ruled, Subsets
 
-SECONDS = 2.5
+SECONDS = 2.0
 """Time of the local search; the certificate has at most as much again."""
 MAX_ENUMERATED = 2**16
 _BLOCK = 2**10
