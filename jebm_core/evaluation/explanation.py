@@ -124,15 +124,23 @@ def contributions_of(
     return Contributions(tuple(kept), total, log_p.shape[1])
 
 
-def _with_outcome(p: ConditionalModel, both: Tensor, place: tuple[int, int]) -> tuple[Tensor, list[float]]:
-    """Both with the outcome, and with the other option that is likeliest for the first: their log-odds' difference."""
+def rivals(
+    p: ConditionalModel, y: Int64[Tensor, " item"], place: tuple[int, int]
+) -> tuple[Int64[Tensor, " item"], Int64[Tensor, " item"]]:
+    """(y with the outcome, y with the likeliest other option in its slot): the two that log-odds compare."""
     slot, option = place
     others = [o for o in range(p.space.options_per_item()[slot]) if o != option]
-    choices = both[:1].repeat(len(others), 1)
-    choices[:, slot] = torch.tensor(others, device=both.device)
-    rival = others[int(allowed_log_prob(p, choices).double().exp().mean(1).argmax())]
+    choices = y.repeat(len(others) + 1, 1)
+    choices[:, slot] = torch.tensor([option, *others], device=y.device)
+    likeliest = int(allowed_log_prob(p, choices[1:]).double().exp().mean(1).argmax())
+    return choices[0], choices[1 + likeliest]
+
+
+def _with_outcome(p: ConditionalModel, both: Tensor, place: tuple[int, int]) -> tuple[Tensor, list[float]]:
+    """The log-odds of the first less those of the second, against one and the same other option."""
+    _, rival = rivals(p, both[0], place)
     points = both.repeat_interleave(2, 0)
-    points[:, slot] = torch.tensor([option, rival] * 2, device=both.device)
+    points[:, place[0]] = torch.tensor([place[1], int(rival[place[0]])] * 2, device=both.device)
     return points, [1.0, -1.0, -1.0, 1.0]
 
 

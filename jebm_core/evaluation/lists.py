@@ -89,6 +89,20 @@ def read_list(model: FittedModel, table: Table, *, outcome: tuple[str, str] | No
     )
 
 
+def rules_broken_by(
+    model: FittedModel, y: Int64[Tensor, " item"], *, outcome: tuple[str, str] | None = None
+) -> tuple[str, ...]:
+    """The rules of all contexts that a combination breaks – with an outcome, under each of its options; an empty text
+    for what the rules declare or say together."""
+    if not isinstance(model.space, Ruled):
+        return ()
+    rules = model.space.rules
+    skip = None if outcome is None else outcome_place(model.space, outcome)[0]
+    _, broken = _broken(rules, y.unsqueeze(0).cpu().numpy(), None, skip)
+    given = rules.problem.rules.rules
+    return tuple(shortened(describe(given[n])) if n < len(given) else "" for n in np.flatnonzero(broken[0]))
+
+
 def _broken(
     rules: CompiledRules, values: npt.NDArray[np.int64], flags: npt.NDArray[np.bool_] | None, skip: int | None
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
