@@ -127,6 +127,11 @@ class WeightedDistribution(ReferenceDistribution):
         weight = phi @ self.eta.T + (holds * self.preferred).sum(-1)
         return torch.where(valid, weight - self.log_partition, -math.inf)
 
+    def added_by_preferences(self, points: Integer[Tensor, "point item"]) -> Float[Tensor, "point batch preference"]:
+        """What each preference adds to log q of the same points in every context, before q is normalised; in nats."""
+        every = points.unsqueeze(1).expand(-1, self.eta.shape[0], -1)
+        return self._follow(every, self.flags)[1] * self.preferred
+
     def sample(
         self, num_samples: int, *, generator: torch.Generator | None = None
     ) -> Integer[Tensor, "sample batch item"]:

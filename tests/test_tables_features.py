@@ -218,3 +218,9 @@ def test_row_numbers_follow_parts_of_a_table():
     part = table.part(np.array([1, 3]))
     encoder = fit(table_of("x_a,y_b\n1,1\n2,1\n"), ["x_a"])
     assert refusal(lambda: encoder.transform(part)).startswith("t.csv, row 5, column 'x_a'")
+
+
+def test_rows_of_a_column_that_holds_words_elsewhere_are_numbers():
+    encoder = FeatureEncoder.fit(pd.DataFrame({"x_a": [1.0, 3.0]}), ["x_a"])
+    mixed = read_table("t.csv", content=b"x_a\n1\nmany\n3.0\n")
+    assert encoder.transform(mixed.part(np.array([0, 2]))).tolist() == [[-1.0], [1.0]]

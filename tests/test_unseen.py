@@ -8,6 +8,7 @@ import torch
 
 from jebm_core.errors import SpecError
 from jebm_core.evaluation import outcome_probability, rank_unseen, score_candidates, unseen
+from jebm_core.evaluation.explanation import part_contributions
 from jebm_core.evaluation.unseen import frequency_log_prob, good_turing, seen_mass
 from jebm_core.fitted import FittedModel
 from jebm_core.model import Context
@@ -95,6 +96,12 @@ def test_ranking_is_that_of_listing(kind: str) -> None:
         assert not entry.seen
         assert entry.distance >= 1
         assert entry.changes
+        before = torch.tensor(entry.y)
+        for change in entry.changes:
+            i = model.space.items.index(change.item)
+            option = {"p": 0, "q": 1, "r": 2}.get(change.before) if kind == "configurations" else int(change.before)
+            before[i] = option if kind != "rankings" else option - 1
+        assert entry.driver == part_contributions(model, context, torch.tensor(entry.y), before).driver
         y = model.space.encode(entry.labels)
         assert tuple(y.tolist()) == entry.y
         assert model.seen.nearest(y.unsqueeze(0))[0].item() == entry.distance
@@ -156,6 +163,8 @@ def test_outcome_is_the_conditional_of_listing() -> None:
     assert [e.plausibility for e in table.entries] == pytest.approx([m for _, m in expected], abs=1e-5)
     for entry in table.entries:
         assert entry.low is entry.high is None
+        assert entry.driver is not None
+        assert entry.driver.kind == "reference" or "result" in entry.driver.items
         assert len(entry.labels) == 2
         assert entry.distance == 1
         assert entry.odds_random is not None

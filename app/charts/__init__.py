@@ -11,6 +11,7 @@ from app.charts.combinations import (
     combination_frequency,
     probability_ladder,
 )
+from app.charts.contributions import MOST_BARS, contribution_bars
 from app.charts.generators import MOST_SHARES, funnel, share_gaps
 from app.charts.intervals import compared
 from app.charts.partition import AuditedGroup, error_histogram, estimated_against_true, learned_against_audited
@@ -20,6 +21,7 @@ from app.charts.training import TrainingHistory, TrainingLabels, training_curves
 __all__ = [
     "COLOURS",
     "FONT",
+    "MOST_BARS",
     "MOST_SHARES",
     "POINT_LIMIT",
     "AuditedGroup",
@@ -31,6 +33,7 @@ __all__ = [
     "co_occurrence",
     "combination_frequency",
     "compared",
+    "contribution_bars",
     "coverage",
     "error_histogram",
     "estimated_against_true",

@@ -12,6 +12,7 @@ from app.components.figure import figure
 from app.components.language import _, sentence
 from app.components.live_model import Outcome, condition_rows
 from app.components.result import Result
+from app.components.terms import driver_words
 from app.text.numbers import count, decimal, percent
 from app.truth import TrueValues, has_outcome, random_success, true_values
 from app.words import OutputWords
@@ -65,12 +66,25 @@ def ladder(
     )
     notes = [sentence(Message.from_json(table["note"]))]
     lang = place.language()
-    if not table["listed"]:
+    if not table["exact"]:
         notes.append(
             _("{count} candidates were looked at, not every combination; a likelier one may be missing.").format(
                 count=count(table["candidates"], lang)
             )
         )
+    elif not table["listed"]:
+        notes.append(
+            _(
+                "{count} candidates were looked at, and a bound on all others says that none of them is likelier than "
+                "these."
+            ).format(count=count(table["candidates"], lang))
+        )
+    notes.append(
+        _(
+            "What counts most is the part, pair or rule that adds or takes most against the nearest tried combination, "
+            "in nats of the log-probability or, for an outcome, of its log-odds."
+        )
+    )
     if outcome:
         notes.append(_("The highest of many estimates tend to be too high: they were picked for being high."))
     st.caption(" ".join(notes))
@@ -105,6 +119,9 @@ def entry_table(
             for value, allowed in zip(truth.probability, truth.allowed, strict=True)
         ]
     columns[_("What differs")] = [words.changes(entry["changes"]) or _("nothing: it was tried") for entry in entries]
+    columns[_("What counts most")] = [
+        "–" if entry["driver"] is None else driver_words(entry["driver"], words, lang) for entry in entries
+    ]
     columns[_("Combination")] = [words.combination(entry["y"], skip) for entry in entries]
     columns[_("Against a random combination")] = [
         "–" if entry["odds_random"] is None else _("{times} ×").format(times=_times(entry["odds_random"]))
@@ -117,8 +134,8 @@ def entry_table(
 
 def entry_columns() -> dict[str, Any]:
     """Return the widths of the columns of ``entry_table``."""
-    narrow = (_("Rank"), _("Line"), _("Parts changed"))
-    wide = (_("What differs"), _("Combination"), _("Nearest tried combination"))
+    narrow = (_("Rank"), _("Row"), _("Parts changed"))
+    wide = (_("What differs"), _("What counts most"), _("Combination"), _("Nearest tried combination"))
     return {
         **{name: st.column_config.Column(width=70) for name in narrow},
         **{name: st.column_config.Column(width=380) for name in wide},

@@ -14,10 +14,11 @@ from app.components.result import Result
 from app.components.storage import store
 from jebm_core.errors import TableError
 from jebm_core.splits import split_examples
-from jebm_core.tables import Examples, OutputSchema, Table, read_table
+from jebm_core.tables import Examples, Note, read_table
 
 if TYPE_CHECKING:
     from jebm_core.fitted import FittedModel
+    from jebm_core.model import Context
 
 MOST_CONDITIONS = 64
 MOST_SCORED = 300
@@ -35,7 +36,7 @@ class LogProbabilities:
 
 def conditions(result: Result) -> Examples:
     """Return the rows whose conditions a page offers: those kept out of training, else all."""
-    return _conditions(result.view.id)
+    return offered(result.view.id)
 
 
 def condition_rows(result: Result, row: int | None) -> pd.DataFrame:
@@ -59,10 +60,11 @@ def ranked(result: Result, n: int, outcome: Outcome | None, row: int | None) -> 
 def scored(result: Result, content: bytes, name: str, outcome: Outcome | None, row: int | None) -> dict[str, Any]:
     """Return a person's own list of combinations, scored in its order.
 
-    A list that has every feature column is scored in its own conditions, each row in that of its line.
+    A list that has every feature column is scored in its own conditions, each row in that of its line. Rows that can't
+    be read or break a rule are left out and named: (row, column, rule, the sentence).
 
     Raises:
-        TableError: the list can't be read, lacks a column, or names an option that the model doesn't know.
+        UserError: the list can't be read or lacks a column.
     """
     return _scored(result.view.id, content, name, outcome, row)
 
@@ -72,6 +74,16 @@ def held_out_log_probabilities(result: Result) -> LogProbabilities:
     return _log_probabilities(result.view.id)
 
 
+def context_of(run_id: str, row: int | None) -> "Context":
+    """Return the contexts that are averaged over: one of those that are offered, or at most 64, evenly chosen."""
+    return loaded(run_id).context(_rows_of(run_id, row))
+
+
+def _rows_of(run_id: str, row: int | None) -> Table:
+    examples = offered(run_id)
+    return examples.table.part(examples.keep[_chosen(len(examples.keep), row)])
+
+
 def _chosen(rows: int, row: int | None) -> np.ndarray:
     if row is not None:
         return np.array([min(row, rows - 1)])
@@ -79,7 +91,8 @@ def _chosen(rows: int, row: int | None) -> np.ndarray:
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _model(run_id: str) -> "FittedModel":
+def loaded(run_id: str) -> "FittedModel":
+    """Return the model of a run."""
     from jebm_core.fitted import load
 
     return load(store().folder(run_id).model)
@@ -93,7 +106,8 @@ def _replicates(run_id: str) -> "tuple[FittedModel, ...]":
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _conditions(run_id: str) -> Examples:
+def offered(run_id: str) -> Examples:
+    """Return the rows whose conditions a page offers."""
     from jebm_core.runs.work import read_data
 
     spec = store().run(run_id).spec
@@ -108,8 +122,7 @@ def _ranked(run_id: str, n: int, outcome: Outcome | None, row: int | None) -> di
     from jebm_core.evaluation import rank_unseen
     from jebm_core.evaluation.widening import widened
 
-    model, examples = _model(run_id), _conditions(run_id)
-    rows = examples.table.part(examples.keep[_chosen(len(examples.keep), row)])
+    model, rows = loaded(run_id), _rows_of(run_id, row)
     # The same question has the same answer on every visit.
     generator = fitted.torch.Generator(model.device).manual_seed(0)
     table = rank_unseen(model, model.context(rows), n, outcome=outcome, generator=generator)
@@ -121,7 +134,7 @@ def _log_probabilities(run_id: str) -> LogProbabilities:
     from jebm_core import fitted
     from jebm_core.replicates import intervals
 
-    model, examples = _model(run_id), _conditions(run_id)
+    model, examples = loaded(run_id), offered(run_id)
     y = model.seen.points.new_tensor(examples.outputs.values.tolist())
     rows = examples.table.part(examples.keep)
     found = model.log_prob(model.context(rows), y)
@@ -136,9 +149,10 @@ def _log_probabilities(run_id: str) -> LogProbabilities:
 @st.cache_data(max_entries=8, show_spinner=False)
 def _scored(run_id: str, content: bytes, name: str, outcome: Outcome | None, row: int | None) -> dict[str, Any]:
     from jebm_core.evaluation import score_candidates
+    from jebm_core.evaluation.lists import read_list
     from jebm_core.evaluation.widening import widened
 
-    model, examples = _model(run_id), _conditions(run_id)
+    model = loaded(run_id)
     table = read_table(name, content=content)
     if len(table.frame) > MOST_SCORED:
         raise TableError(
@@ -147,69 +161,35 @@ def _scored(run_id: str, content: bytes, name: str, outcome: Outcome | None, row
             most=MOST_SCORED,
             count=len(table.frame),
         )
-    codes = read_list(table, model.record.schema, None if outcome is None else outcome[0])
-    y = model.seen.points.new_tensor(codes.tolist())
-    own = bool(model.record.features) and set(model.record.features) <= set(map(str, table.frame.columns))
-    if not own:
-        rows = examples.table.part(examples.keep[_chosen(len(examples.keep), row)])
-        found = score_candidates(model, model.context(rows), y, outcome=outcome)
-        return widened(found, [(m, m.context(rows)) for m in _replicates(run_id)]).to_json() | {"own": False}
-    context = model.context(table)
-    members = [(member, member.context(table)) for member in _replicates(run_id)]
+    found = read_list(model, table, outcome=outcome)
+    kept = found.allowed.nonzero().flatten().tolist()
+    numbers = [table.row_number(int(found.keep[place])) for place in kept]
+    y = found.y[found.allowed]
     entries: list[dict[str, Any]] = []
-    record: dict[str, Any] = {}
-    for line in range(len(y)):
-        line_of = slice(line, line + 1)
-        found = score_candidates(model, context.rows(line_of), y[line_of], outcome=outcome)
-        record = widened(found, [(member, own_x.rows(line_of)) for member, own_x in members]).to_json()
-        entries += [{**entry, "rank": line + 1} for entry in record["entries"]]
-    return record | {"entries": entries, "own": True}
-
-
-def read_list(table: Table, schema: OutputSchema, skip: str | None) -> np.ndarray:
-    """Return the combinations of a list as codes, ``[row, item]``; the slot ``skip`` isn't read and is 0.
-
-    Raises:
-        TableError: a column is missing or a cell isn't what the model knows, with row and column.
-    """
-    columns = []
-    for name, column, options in zip(
-        schema.names, schema.columns, schema.options or ((),) * len(schema.names), strict=False
-    ):
-        if name == skip:
-            columns.append(np.zeros(len(table.frame), dtype=np.int64))
-            continue
-        if column not in table.frame.columns:
-            raise TableError(
-                "{file}: expected the column {column}, found none. Give the list the output columns of the data set.",
-                file=table.name,
-                column=column,
-            )
-        columns.append(_codes(table, column, options, schema))
-    return np.stack(columns, axis=1)
-
-
-def _codes(table: Table, column: str, options: tuple[str, ...], schema: OutputSchema) -> np.ndarray:
-    if schema.kind == "configurations":
-        known = {option: code for code, option in enumerate(options)}
-    elif schema.kind == "subsets":
-        known = {"0": 0, "1": 1}
-    else:
-        known = {str(place + 1): place for place in range(len(schema.names))}
-    codes = np.zeros(len(table.frame), dtype=np.int64)
-    for position, cell in enumerate(table.frame[column].tolist()):
-        text = str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
-        if text not in known:
-            raise TableError(
-                "{file}, row {row}, column {column}: expected one of {known}, found {found!r}. Correct the cell.",
-                file=table.name,
-                row=table.row_number(position),
-                column=column,
-                known=", ".join(known),
-                found=text,
-            )
-        codes[position] = known[text]
-    return codes
+    if found.own and kept:
+        rows = table.part(found.keep[kept])
+        contexts = model.context(rows)
+        members = [(member, member.context(rows)) for member in _replicates(run_id)]
+        for line in range(len(y)):
+            line_of = slice(line, line + 1)
+            scored_line = score_candidates(model, contexts.rows(line_of), y[line_of], outcome=outcome)
+            own = [(member, context.rows(line_of)) for member, context in members]
+            entries += widened(scored_line, own).to_json()["entries"]
+    elif kept:
+        rows = _rows_of(run_id, row)
+        together = score_candidates(model, model.context(rows), y, outcome=outcome)
+        members = [(member, member.context(rows)) for member in _replicates(run_id)]
+        entries = list(widened(together, members).to_json()["entries"])
+    return {
+        "entries": [{**entry, "rank": number} for entry, number in zip(entries, numbers, strict=True)],
+        "own": found.own,
+        "positions": [int(found.keep[place]) for place in kept],
+        "errors": [
+            (error.row, error.column, error.rule, Note(error.problem.template, error.problem.values))
+            for error in found.errors
+        ],
+        "unused": found.unused,
+    }
 
 
 __all__ = [
@@ -217,8 +197,10 @@ __all__ = [
     "Outcome",
     "condition_rows",
     "conditions",
+    "context_of",
     "held_out_log_probabilities",
+    "loaded",
+    "offered",
     "ranked",
-    "read_list",
     "scored",
 ]

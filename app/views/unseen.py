@@ -16,6 +16,7 @@ from app.components.problem import problem
 from app.components.result import Result, draw_answer, open_result, provenance
 from app.components.score_list import score_list
 from app.components.truth_switch import truth_switch
+from app.components.what_if import what_if
 from app.samples import labels_of
 from app.text.numbers import decimal, percent
 from jebm_core.errors import UserError
@@ -50,6 +51,7 @@ def page() -> None:
         with st.spinner(_("Ranking untried combinations …")):
             table = ranked(result, n, outcome, row)
         ladder(result, table, outcome, row, truth, muted=answer.flagged)
+        what_if(result, table["entries"], outcome, row, muted=answer.flagged)
     except UserError as error:
         problem(error, title=_("The combinations can't be ranked"))
         return

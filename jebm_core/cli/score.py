@@ -15,13 +15,26 @@ from jebm_core.errors import SpecError
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    from torch import Tensor
 
-    from jebm_core.tables import OutputSchema
+    from jebm_core.fitted import FittedModel
+    from jebm_core.tables import OutputSchema, Table
 
 UTILITIES = ("map", "f1", "hamming", "kendall")
 
 
-def score(model: ModelArgument, table: TableArgument, out: ResultOption, device: DeviceOption = "auto") -> None:
+def score(
+    model: ModelArgument,
+    table: TableArgument,
+    out: ResultOption,
+    errors: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Score what can be scored, and write row, column, rule and problem of the rest."
+        ),
+    ] = None,
+    device: DeviceOption = "auto",
+) -> None:
     """Say how likely each row's combination is.
 
     One result a row, in the order of the table, in nats.
@@ -29,27 +42,36 @@ def score(model: ModelArgument, table: TableArgument, out: ResultOption, device:
     Columns: log_prob, log_prob_low and log_prob_high (95 %), seen (the combination occurred in training),
     nearest_seen_distance, in_support. The interval holds the error of the log-partition; that of a model fitted with
     --replicates holds its own uncertainty as well, and the columns normalisation_low, normalisation_high, model_low
-    and model_high have each alone. A row with a missing label keeps its place with empty results.
+    and model_high have each alone. A row with a missing label keeps its place with empty results. With --errors so does
+    every row that can't be read, and the file says why; rows that break a rule are named there too, and have
+    probability 0.
 
-    Example: jebm score model new.csv --out scores.csv
+    Example: jebm score model new.csv --out scores.csv --errors errors.csv
     """
     require_result_place(out)
+    if errors is not None:
+        require_result_place(errors)
     from jebm_core.replicates import intervals, load_replicates
     from jebm_core.tables import read_table
 
     fitted = open_model(model, device)
     replicates = load_replicates(model, device=fitted.device)
     read = read_table(table)
-    examples = labelled_rows(fitted, read)
-    tell_notes([*examples.notes, *fitted.record.encoder.report(read)])
+    wrong = ""
     import torch
 
-    context = fitted.context(read.part(examples.keep))
-    y = torch.from_numpy(examples.outputs.values).to(fitted.device)
+    if errors is None:
+        examples = labelled_rows(fitted, read)
+        notes, keep, y = examples.notes, examples.keep, torch.from_numpy(examples.outputs.values).to(fitted.device)
+    else:
+        y, keep, wrong = _readable(fitted, read, errors)
+        notes = read.notes
+    tell_notes([*notes, *fitted.record.encoder.report(read.part(keep))])
+    context = fitted.context(read.part(keep))
     with progress("score") as report:
         report(f"scoring {len(y)} rows", None)
         log_prob = fitted.log_prob(context, y)
-        members = [m.log_prob(m.context(read.part(examples.keep)), y).value for m in replicates]
+        members = [m.log_prob(m.context(read.part(keep)), y).value for m in replicates]
         found = intervals(*log_prob, torch.stack(members) if members else log_prob.value.new_zeros(0, len(y)))
         columns = {
             "log_prob": log_prob.value,
@@ -65,11 +87,36 @@ def score(model: ModelArgument, table: TableArgument, out: ResultOption, device:
     import pandas as pd
 
     types = {"seen": "boolean", "nearest_seen_distance": "Int64", "in_support": "boolean"}
-    kept = pd.DataFrame({name: values.cpu().numpy() for name, values in columns.items()}, index=examples.keep)
+    kept = pd.DataFrame({name: values.cpu().numpy() for name, values in columns.items()}, index=keep)
     results = kept.astype(types).reindex(range(len(read.frame)))
     write_results(results, out)
     empty = len(results) - len(kept)
-    typer.echo(f"{len(results)} rows written to {out}" + (f"; {empty} of them are empty, see above." if empty else "."))
+    said = wrong or (f"; {empty} of them are empty, see above" if empty else "")
+    typer.echo(f"{len(results)} rows written to {out}{said}.")
+
+
+def _readable(fitted: "FittedModel", read: "Table", file: Path) -> "tuple[Tensor, np.ndarray, str]":
+    """The rows that can be read, and what is said of the others, which are written to a file of their own."""
+    import pandas as pd
+
+    from jebm_core.errors import TableError
+    from jebm_core.evaluation.lists import read_list
+
+    found = read_list(fitted, read)
+    if fitted.record.features and not found.own:
+        fitted.record.encoder.transform(read)  # raises: it names the feature that is not there
+    lines = [(error.row, error.column, error.rule, str(error.problem)) for error in found.errors]
+    write_results(pd.DataFrame(lines, columns=["row", "column", "rule", "problem"]), file)
+    if not len(found.keep):
+        raise TableError(
+            "{file}: none of the {count} rows can be scored; {errors} says why, row by row. Correct them.",
+            file=read.name,
+            count=len(read.frame),
+            errors=file,
+        )
+    empty = len(read.frame) - len(found.keep)
+    broken = int((~found.allowed).sum())
+    return found.y, found.keep, f"; {empty} can't be read and {broken} break a rule: {len(lines)} problems in {file}"
 
 
 def predict(

@@ -109,11 +109,14 @@ def labels_of(space: OutputSpace, y: Tensor, skip: int | None) -> tuple[str, ...
 
 def changes_between(space: OutputSpace, before: Tensor, after: Tensor, skip: int | None) -> Iterator[Change]:
     """What differs, slot by slot, item by item or rank by rank (1 = first)."""
-    whole = space.whole
     for i, (a, b) in enumerate(zip(before.tolist(), after.tolist(), strict=True)):
         if a != b and i != skip:
-            if isinstance(whole, Configurations):
-                yield Change(space.items[i], whole.options[i][a], whole.options[i][b])
-            else:
-                first = 1 if isinstance(whole, Rankings) else 0
-                yield Change(space.items[i], str(a + first), str(b + first))
+            yield Change(space.items[i], value_label(space, i, a), value_label(space, i, b))
+
+
+def value_label(space: OutputSpace, item: int, value: int) -> str:
+    """What an item's value is called: its option, 0 or 1, or its rank (1 = first)."""
+    whole = space.whole
+    if isinstance(whole, Configurations):
+        return whole.options[item][value]
+    return str(value + 1) if isinstance(whole, Rankings) else str(value)

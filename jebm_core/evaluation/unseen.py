@@ -13,15 +13,15 @@ Sources: Good, *Biometrika* 1953; Esty, *Annals of Statistics* 1983 (the interva
 
 import dataclasses
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, final
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from jebm_core.errors import SpecError
+from jebm_core.evaluation.averages import averages, listed_mass, pieces
 from jebm_core.evaluation.calibration import wilson_interval
 from jebm_core.evaluation.candidates import (
     Change,
@@ -34,13 +34,16 @@ from jebm_core.evaluation.candidates import (
     unseen_others,
     with_options,
 )
+from jebm_core.evaluation.explanation import Term, contributions_of
+from jebm_core.evaluation.likeliest import Likeliest, likeliest
 from jebm_core.fitted import FittedModel
 from jebm_core.model import ConditionalModel, Context
 from jebm_core.tables import Note
 
 MAX_RANKED_LISTING = 2**17
+FEW_CONTEXTS, START_AGAIN = 8, 1000
+"""A search over many contexts begins with this many of them, and goes on from this many combinations under all."""
 FREQUENCY_SMOOTHING = 0.05
-_ELEMENTS = 2**23
 _Z = 1.959963984540054
 OF_AVERAGE = Note("The interval holds the normalisation and the choice of contexts, not the error of the score itself.")
 OF_CONDITIONAL = Note(
@@ -72,6 +75,9 @@ class UnseenEntry:
             plausibility where there is an outcome. None beyond the range of a floating-point number.
         plausibility: with an outcome, mean over contexts of the probability of the other slots.
         distance: items or slots that differ from the nearest seen combination, or pairs in the other order.
+        driver: the part, pair or rule that adds or takes most, in nats and averaged over contexts, against the nearest
+            seen combination – with an outcome, of its log-odds (`jebm_core.evaluation.explanation`). None where nothing
+            differs, or the nearest one is impossible here.
     """
 
     rank: int
@@ -87,6 +93,7 @@ class UnseenEntry:
     nearest: tuple[str, ...]
     distance: int
     changes: tuple[Change, ...]
+    driver: Term | None
 
 
 @final
@@ -96,11 +103,13 @@ class UnseenTable:
 
     Attributes:
         listed: every combination was looked at; otherwise ``candidates`` of them were.
+        exact: no unseen combination is likelier under the model than these: all were looked at, or a bound says so.
         contexts: rows that the probabilities are averaged over.
     """
 
     entries: tuple[UnseenEntry, ...]
     listed: bool
+    exact: bool
     candidates: int
     contexts: int
     outcome: tuple[str, str] | None
@@ -143,8 +152,7 @@ def seen_mass(
     model: FittedModel, p: ConditionalModel, log_mass: Float[Tensor, " batch"] | None = None
 ) -> Float[Tensor, " batch"]:
     """Σ_{c seen} p(c|x), at most 1; ``log_mass`` is what p with its learned τ adds up to, 0 without it."""
-    size = max(1, _ELEMENTS // (p.scores.theta.shape[0] + model.space.num_statistics**2))
-    total = torch.stack([p.log_prob_of(part).logsumexp(0) for part in model.seen.points.split(size)]).logsumexp(0)
+    total = torch.stack([p.log_prob_of(part).logsumexp(0) for part in pieces(p, model.seen.points)]).logsumexp(0)
     return (total if log_mass is None else total - log_mass).exp().clamp(max=1.0)
 
 
@@ -160,8 +168,10 @@ def rank_unseen(
 ) -> UnseenTable:
     """The ``n`` most probable combinations that never occurred, averaged over contexts (at most 64, drawn by seed).
 
-    Spaces of up to 2^17 combinations are listed; elsewhere the candidates are draws from the model and the one-change
-    neighbours of seen combinations, so that something likelier may be missing.
+    Spaces of up to 2^17 combinations are listed. Elsewhere a local search starts from draws of the model and the
+    one-change neighbours of seen combinations, so that something likelier may be missing – unless ``exact`` says that a
+    bound excludes it (`jebm_core.evaluation.likeliest`): under a single context without interactions, or with pairs
+    that are weak.
 
     Args:
         outcome: a slot and its option, such as ("result", "pass"): combinations of the *other* slots are ranked by
@@ -178,13 +188,45 @@ def rank_unseen(
         raise SpecError("Expected at least 1 combination to rank, found n={found}; raise it.", found=n)
     context = some_contexts(context, seed)
     space, listed = model.space, candidates is None and model.space.cardinality() <= MAX_RANKED_LISTING
-    if candidates is None:
-        candidates = space.listing(model.device) if listed else likely_candidates(model, context, generator)
     place = None if outcome is None else outcome_place(space, outcome)
-    candidates = (
-        candidates[~model.seen.contains(candidates)] if place is None else unseen_others(model, candidates, place[0])
-    )
-    return _ranked(model, context, candidates, place, outcome, n, exact=listed, listed=listed, by_score=True)
+    asked = _Asked(place, outcome, n, normalised=listed, listed=listed, exact=listed, by_score=True)
+    if candidates is None and not listed:
+        found = _searched(model, context, place, n, generator)
+        asked = dataclasses.replace(asked, exact=found.exact, looked=found.looked)
+        return _ranked(model, context, found.points, asked)
+    points = space.listing(model.device) if candidates is None else candidates
+    points = points[~model.seen.contains(points)] if place is None else unseen_others(model, points, place[0])
+    return _ranked(model, context, points, asked)
+
+
+def _searched(
+    model: FittedModel, context: Context, place: tuple[int, int] | None, n: int, generator: torch.Generator | None
+) -> Likeliest:
+    start = torch.cat([likely_candidates(model, context, generator), model.seen.points])
+    least, seen = 0.0, model.seen.points.clone()
+    if place is not None:
+        start[:, place[0]] = seen[:, place[0]] = 0
+        start = torch.unique(start, dim=0)
+        least = math.exp(_log_random(model, place))
+    keys = model.space.key(seen)
+
+    def wanted(points: Int64[Tensor, "candidate item"]) -> Bool[Tensor, " candidate"]:
+        return ~torch.isin(model.space.key(points), keys)
+
+    looked, rows = 0, len(context.x)
+    with torch.no_grad():
+        if rows > FEW_CONTEXTS:  # most of the way under a few of them, the rest under all
+            few = model.model(context.rows(torch.linspace(0, rows - 1, FEW_CONTEXTS, device=model.device).long()))
+            first = likeliest(model, few, start, START_AGAIN, place=place, wanted=wanted, least=least)
+            start, looked = torch.cat([first.points, seen[:START_AGAIN]]), first.looked
+        found = likeliest(model, model.model(context), start, n, place=place, wanted=wanted, least=least)
+    return dataclasses.replace(found, looked=looked + found.looked)
+
+
+def _log_random(model: FittedModel, place: tuple[int, int] | None) -> float:
+    """log-probability of a combination, or of the other slots, picked at random."""
+    options = 1 if place is None else model.space.options_per_item()[place[0]]
+    return math.log(options) - model.space.log_cardinality()
 
 
 def score_candidates(
@@ -209,8 +251,9 @@ def score_candidates(
             line=int((~inside).nonzero()[0]) + 1,
         )
     place = None if outcome is None else outcome_place(model.space, outcome)
-    context, exact = some_contexts(context, seed), model.space.cardinality() <= MAX_RANKED_LISTING
-    return _ranked(model, context, y, place, outcome, len(y), exact=exact, listed=False, by_score=False)
+    context, small = some_contexts(context, seed), model.space.cardinality() <= MAX_RANKED_LISTING
+    asked = _Asked(place, outcome, len(y), normalised=small, listed=False, exact=False, by_score=False)
+    return _ranked(model, context, y, asked)
 
 
 @torch.no_grad()
@@ -222,39 +265,42 @@ def outcome_probability(
     parts = []
     for rows, part in model.chunks(context):
         choices = with_options(y[rows], slot, model.space.options_per_item()[slot])  # [option, row, item]
-        parts.append(model.model(part).log_prob(choices).softmax(0)[option])
+        log_p = model.model(part).log_prob(choices)
+        parts.append(torch.where(model.space.contains(choices), log_p, -torch.inf).softmax(0)[option])
     return torch.cat(parts)
 
 
+@dataclass(frozen=True)
+class _Asked:
+    place: tuple[int, int] | None
+    outcome: tuple[str, str] | None
+    n: int
+    normalised: bool  # the whole space is listed for the normalisation
+    listed: bool
+    exact: bool
+    by_score: bool
+    looked: int | None = None
+
+
 def _ranked(
-    model: FittedModel,
-    context: Context,
-    points: Int64[Tensor, "candidate item"],
-    place: tuple[int, int] | None,
-    outcome: tuple[str, str] | None,
-    n: int,
-    *,
-    exact: bool,
-    listed: bool,
-    by_score: bool,
+    model: FittedModel, context: Context, points: Int64[Tensor, "candidate item"], asked: _Asked
 ) -> UnseenTable:
-    """Score, order and describe; ``exact`` lists the whole space for the normalisation."""
-    space, contexts = model.space, len(context.x)
+    """Score, order and describe."""
+    space, contexts, place = model.space, len(context.x), asked.place
     with torch.no_grad():
         p = model.model(context)
-        log_mass = _listed_mass(model, p) if exact else torch.zeros_like(p.log_partition)
-        score, error, plausible, log_q = _averages(p, points, place, log_mass)
-    sizes = space.options_per_item()
-    log_random = -space.log_cardinality() + (0.0 if place is None else math.log(sizes[place[0]]))
+        log_mass = listed_mass(model, p) if asked.normalised else torch.zeros_like(p.log_partition)
+        score, error, plausible, log_q = averages(p, points, place, log_mass)
+    log_random = _log_random(model, place)
     order = torch.arange(len(points), device=points.device)
-    if by_score:
+    if asked.by_score:
         if place is not None:
             order = order[plausible >= math.exp(log_random)]
-        order = order[score[order].argsort(descending=True, stable=True)[:n]]
+        order = order[score[order].argsort(descending=True, stable=True)[: asked.n]]
     chosen = points[order]
     slot = None if place is None else place[0]
     nearest, distance = nearest_seen(model, chosen, slot)
-    interval = (0.0, 0.0) if exact else model.record.interval
+    interval = (0.0, 0.0) if asked.normalised else model.record.interval
     entries = []
     for rank, i in enumerate(order.tolist()):
         value, mass = float(score[i]), float(plausible[i])
@@ -276,50 +322,20 @@ def _ranked(
                 nearest=labels_of(space, nearest[rank], slot),
                 distance=int(distance[rank]),
                 changes=tuple(changes_between(space, nearest[rank], chosen[rank], slot)),
+                driver=_driver(p, chosen[rank], nearest[rank], place) if distance[rank] > 0 else None,
             )
         )
     note = OF_AVERAGE if place is None else OF_CONDITIONAL
-    return UnseenTable(tuple(entries), listed, len(points), contexts, outcome, note)
+    looked = len(points) if asked.looked is None else asked.looked
+    return UnseenTable(tuple(entries), asked.listed, asked.exact, looked, contexts, asked.outcome, note)
 
 
-def _averages(
-    p: ConditionalModel,
-    points: Int64[Tensor, "candidate item"],
-    place: tuple[int, int] | None,
-    log_mass: Float[Tensor, " batch"],
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """(score, its standard error over contexts, probability, log q), each a number a candidate."""
-    parts: list[tuple[Tensor, ...]] = []
-    batch = len(log_mass)
-    for some in _split(p, points):
-        if place is None:
-            log_p, log_q = p.log_prob_of(some) - log_mass, p.reference.log_prob_of(some)
-            score = log_p.double().exp()
-        else:
-            choices = with_options(some, place[0], p.space.options_per_item()[place[0]])
-            shape = (*choices.shape[:2], batch)
-            joint = (p.log_prob_of(choices.flatten(0, 1)) - log_mass).reshape(shape)
-            log_p = joint.logsumexp(0)
-            log_q = p.reference.log_prob_of(choices.flatten(0, 1)).expand(-1, batch).reshape(shape).logsumexp(0)
-            score = (joint[place[1]] - log_p).double().exp()
-        spread = score.std(1, correction=1) if batch > 1 else torch.zeros_like(score[:, 0])
-        mean_q = log_q.double().logsumexp(1) - math.log(log_q.shape[1])
-        parts.append((score.mean(1), spread / math.sqrt(batch), log_p.double().exp().mean(1), mean_q))
-    if not parts:
-        empty = p.log_partition.new_zeros(0).double()
-        return empty, empty, empty, empty
-    return tuple(torch.cat(column) for column in zip(*parts, strict=True))  # pyright: ignore[reportReturnType]
-
-
-def _listed_mass(model: FittedModel, p: ConditionalModel) -> Float[Tensor, " batch"]:
-    """What p with its learned τ adds up to, by listing."""
-    parts = [p.log_prob_of(some).logsumexp(0) for some in _split(p, model.space.listing(model.device))]
-    return torch.stack(parts).logsumexp(0)
-
-
-def _split(p: ConditionalModel, points: Tensor) -> Iterator[Tensor]:
-    size = max(1, _ELEMENTS // (p.scores.theta.shape[0] + p.space.num_statistics**2))
-    yield from (part for part in points.split(size) if len(part))
+@torch.no_grad()
+def _driver(
+    p: ConditionalModel, y: Int64[Tensor, " item"], nearest: Int64[Tensor, " item"], place: tuple[int, int] | None
+) -> Term | None:
+    found = contributions_of(p, torch.stack([y, nearest]), place)
+    return None if found is None else found.driver
 
 
 def _odds(log_ratio: float) -> float | None:

@@ -188,14 +188,17 @@ def _cells(frame: pd.DataFrame, name: str, place: Place) -> pd.Series:
 def _encode_numbers(column: NumberColumn, cells: pd.Series, place: Place, into: npt.NDArray[np.float32]) -> None:
     if not holds_numbers(cells) and not cells.isna().all():
         texts = read_words(cells, place)
-        first = next(position for position, text in enumerate(texts) if text is not None and not _is_float(text))
+        odd = [position for position, text in enumerate(texts) if text is not None and not _is_float(text)]
+        if not odd:  # of a column that holds words in other rows
+            numbers = [np.nan if text is None else float(text) for text in texts]
+            return _encode_numbers(column, pd.Series(numbers, index=cells.index, name=cells.name), place, into)
         raise TableError(
             "{file}, row {row}, column {column!r}: expected a number, as in the training data, found {found!r}. "
             "Correct the cell, or leave it empty where the value is not known.",
             file=place.file,
-            row=place.row(cells.index, first),
+            row=place.row(cells.index, odd[0]),
             column=column.name,
-            found=texts[first],
+            found=texts[odd[0]],
         )
     numbers = read_numbers(cells, place)
     missing = np.isnan(numbers)

@@ -147,14 +147,24 @@ def test_intervals_say_whether_they_hold_the_models_own_uncertainty(finished: di
         assert _open("train", finished[name]).error == []
 
 
-def test_a_list_is_scored_and_a_wrong_cell_is_one_sentence(finished: dict[str, str]) -> None:
+def test_a_list_is_scored_and_wrong_cells_are_named(finished: dict[str, str]) -> None:
     app = _open("unseen", finished["assembly"])
     app.button(key="sample_list").click().run()
     scored = next(frame.value for frame in app.dataframe if len(frame.value) == 30)
-    assert "Line" in scored.columns
-    app.file_uploader(key="list_upload").upload("mine.csv", b"c_seal,c_bearing\nNBR lip,tapered roller\nrubber,Hall\n")
+    assert "Row" in scored.columns
+    content = b"c_seal,c_bearing,note\nNBR lip,tapered roller,a\nrubber,Hall,b\n"
+    app.file_uploader(key="list_upload").upload("mine.csv", content)
     app.run()
-    assert "row 3, column c_seal" in _healthy(app).error[0].value.replace("\\", "")
+    assert not _healthy(app).error
+    assert "mine.csv: 1 rows were not scored, for 2 reasons" in _text(app)
+    assert "not used: note" in _text(app)
+    errors = app.dataframe[-1].value
+    assert errors[["Row", "Column"]].to_numpy().tolist() == [[3, "c_seal"], [3, "c_bearing"]]
+    assert "row 3, column 'c_seal': expected one of" in errors["What is wrong"][0]
+    assert app.dataframe[-2].value["Row"].tolist() == [2]
+    app.file_uploader(key="list_upload").upload("mine.csv", b"c_seal,c_lager\nNBR lip,Hall\n")
+    app.run()
+    assert "no column 'c_bearing'" in _healthy(app).error[0].value.replace("\\", "")
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
