@@ -69,6 +69,9 @@ def audit(
 
     The learned value of every row is held against an independent computation, in nats. Labels are not needed.
 
+    The JSON has for each row the interval of that computation (low, high) and two bounds that hold for any learned
+    value: bound_low, variational, and bound_high, from the joint objective; null where a model has none.
+
     Example: jebm audit model test.csv --method auto --json audit.json
     """
     require_writable(json)
@@ -76,6 +79,7 @@ def audit(
 
     read = read_table(table)
     fitted = open_model(model, device)
+    from jebm_core.evaluation.audit import ROW_KEYS
     from jebm_core.evaluation.partition import Method, audit_partition
 
     if method not in get_args(Method):
@@ -94,7 +98,7 @@ def audit(
             seed=seed,
             on_progress=lambda share: report(f"auditing {len(context.x)} rows", share),
         )
-    arrays = {name: getattr(found, name).tolist() for name in ("learned", "audited", "low", "high")}
+    arrays = {name: getattr(found, name).tolist() for name in ROW_KEYS}
     summary = found.summary().to_json()
     rows = {"row": [read.row_number(place) for place in range(len(read.frame))], **arrays}
     write_json(json, {"model": str(model), "table": read.name, "log_partition": summary, **arrays, "rows": rows})

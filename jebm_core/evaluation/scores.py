@@ -91,7 +91,7 @@ class Evaluation:
         intervals: 95 %, bootstrap over rows. differences: mean nll of each baseline minus the model's, likewise.
         draws: whether all combinations were listed, else the median effective sample size.
         log_partition: the audit in one line, None where this divergence and space have no audit.
-        log_partition_rows: learned, audited, low and high of each distinct audited context.
+        log_partition_rows: learned, audited, low, high and bounds of each distinct audited context.
     """
 
     n: int
