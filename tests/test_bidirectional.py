@@ -165,11 +165,11 @@ def test_there_is_no_upper_bound_for_another_divergence():
 def test_bad_input_is_refused():
     p = models(SUBSETS, full, seed=1)
     y = listed_draws(p, 4)
-    with pytest.raises(SpecError, match="at least two chains.*found 1 forward and 4 back"):
+    with pytest.raises(SpecError, match=r"at least two chains.*found 1 forward and 4 back"):
         two_sided(p, y, num_chains=1)
-    with pytest.raises(SpecError, match="level above 0 and below 1, found 1"):
+    with pytest.raises(SpecError, match=r"level above 0 and below 1, found 1"):
         two_sided(p, y, level=1.0)
-    with pytest.raises(SpecError, match="divergence kl.*found hellinger"):
+    with pytest.raises(SpecError, match=r"divergence kl.*found hellinger"):
         two_sided(ConditionalModel(divergence_from_name("hellinger"), p.reference, p.scores), y)
     under_rules = joint_model(RULED).eval().unnormalised(context(2))
     with pytest.raises(SpecError, match="impossible"):

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jebm_core.cli.inputs import labelled_rows, open_model
-from jebm_core.cli.options import DeviceOption, ModelArgument, ResultOption, SeedOption, TableArgument
-from jebm_core.cli.output import progress, tell_notes
+from jebm_core.cli.options import DeviceOption, JsonOption, ModelArgument, ResultOption, SeedOption, TableArgument
+from jebm_core.cli.output import progress, require_writable, tell_notes, write_json
 from jebm_core.cli.results import require_result_place, write_results
+from jebm_core.cli.trust import tell_trust, trust_of
 from jebm_core.cli.utilities import decide, read_threshold, read_value_table
 from jebm_core.errors import SpecError
 
@@ -21,19 +22,29 @@ if TYPE_CHECKING:
 UTILITIES = ("map", "f1", "hamming", "kendall")
 
 
-def score(model: ModelArgument, table: TableArgument, out: ResultOption, device: DeviceOption = "auto") -> None:
+def score(
+    model: ModelArgument,
+    table: TableArgument,
+    out: ResultOption,
+    device: DeviceOption = "auto",
+    json: JsonOption = None,
+) -> None:
     """Say how likely each row's combination is.
 
     One result a row, in the order of the table, in nats.
 
     Columns: log_prob, log_prob_low and log_prob_high (95 %), seen (the combination occurred in training),
-    nearest_seen_distance, in_support. The interval holds the error of the log-partition; that of a model fitted with
-    --replicates holds its own uncertainty as well, and the columns normalisation_low, normalisation_high, model_low
-    and model_high have each alone. A row with a missing label keeps its place with empty results.
+    nearest_seen_distance, in_support, verdict (trusted, caution or do not trust: what an audit of the log-partition
+    on some of the rows says of these probabilities; the reason is a warning, and in the JSON).
+
+    The interval holds the error of the log-partition; that of a model fitted with --replicates holds its own
+    uncertainty as well, and the columns normalisation_low, normalisation_high, model_low and model_high have each
+    alone. A row with a missing label keeps its place with empty results.
 
     Example: jebm score model new.csv --out scores.csv
     """
     require_result_place(out)
+    require_writable(json)
     from jebm_core.replicates import intervals, load_replicates
     from jebm_core.tables import read_table
 
@@ -48,6 +59,7 @@ def score(model: ModelArgument, table: TableArgument, out: ResultOption, device:
     y = torch.from_numpy(examples.outputs.values).to(fitted.device)
     with progress("score") as report:
         report(f"scoring {len(y)} rows", None)
+        trust = trust_of(fitted, context)
         log_prob = fitted.log_prob(context, y)
         members = [m.log_prob(m.context(read.part(examples.keep)), y).value for m in replicates]
         found = intervals(*log_prob, torch.stack(members) if members else log_prob.value.new_zeros(0, len(y)))
@@ -66,8 +78,14 @@ def score(model: ModelArgument, table: TableArgument, out: ResultOption, device:
 
     types = {"seen": "boolean", "nearest_seen_distance": "Int64", "in_support": "boolean"}
     kept = pd.DataFrame({name: values.cpu().numpy() for name, values in columns.items()}, index=examples.keep)
+    kept.insert(6, "verdict", trust.verdict)
     results = kept.astype(types).reindex(range(len(read.frame)))
     write_results(results, out)
+    said = {"verdict": trust.verdict, "warning": trust.warning, "healthy": fitted.is_healthy}
+    write_json(json, {"model": str(model), "table": read.name, "out": str(out), "rows": len(results), **said})
+    tell_trust(trust)
+    if json == "-":
+        return
     empty = len(results) - len(kept)
     typer.echo(f"{len(results)} rows written to {out}" + (f"; {empty} of them are empty, see above." if empty else "."))
 
@@ -110,6 +128,7 @@ def predict(
     generator = torch.Generator(fitted.device).manual_seed(seed)
     with progress("predict") as report:
         report(f"deciding on {len(read.frame)} rows", None)
+        trust = trust_of(fitted, context)
         if values is None:
             decoded = fitted.predict(context, utility, generator=generator)
             y, expected = decoded.y.cpu().numpy(), decoded.expected_utility.double().cpu().numpy()
@@ -123,6 +142,7 @@ def predict(
         results["abstain"] = abstain
         written += f"; {abstain.sum()} of them abstain"
     write_results(results, out)
+    tell_trust(trust)
     typer.echo(f"{written}.")
 
 
@@ -167,6 +187,7 @@ def sample(
     generator = torch.Generator(fitted.device).manual_seed(seed)
     with progress("sample") as report:
         report(f"drawing {n} times for each of {len(read.frame)} rows", None)
+        trust = trust_of(fitted, context)
         draws, effective = fitted.sample(context, n, generator=generator)
     results = combinations(fitted.record.schema, draws.transpose(0, 1).flatten(0, 1).cpu().numpy())
     numbers = np.array([read.row_number(place) for place in range(len(read.frame))])
@@ -174,6 +195,7 @@ def sample(
     results.insert(1, "draw", np.tile(np.arange(1, n + 1), len(numbers)))
     results["effective_sample_size"] = np.repeat(effective.double().cpu().numpy(), n)
     write_results(results, out)
+    tell_trust(trust)
     typer.echo(f"{len(results)} draws written to {out}.")
 
 

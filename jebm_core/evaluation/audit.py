@@ -116,8 +116,9 @@ class PartitionAudit:
             step += not covered or contradicted or effective < MIN_EFFECTIVE_DRAWS
         return _VERDICTS[min(step, 2)]
 
-    def summary(self) -> PartitionSummary:
-        """Means over rows, and the verdict."""
+    def summary(self, *, healthy: bool = True) -> PartitionSummary:
+        """Means over rows, and the verdict: *do not trust* where a guard stopped the training of the model, whose draws
+        then missed what it says, whatever rows like these show."""
         error = self.learned - self.audited
         n = len(error)
         total = (self.audited - self.audited.mean()).square().sum().item()
@@ -133,7 +134,7 @@ class PartitionAudit:
             rank_correlation=float(np.corrcoef(*ranks)[0, 1]) if varied else None,
             ess_median=None if self.exact else self.effective_share.median().item() * self.num_draws,
             pareto_k_max=None if self.exact else self.pareto_k.max().item(),
-            verdict=self.verdict(),
+            verdict=self.verdict() if healthy else _VERDICTS[2],
         )
 
     def residual_quantiles(self, level: float = 0.95) -> tuple[float, float]:

@@ -6,10 +6,10 @@ log Z_q. From a draw of p the reversal of the same moves leads back to q_θ̃, a
 
     E[log S⁻¹ Σ_s w_s]  ≤  log Z_q(x)  ≤  E[−log S⁻¹ Σ_s 1/w_s]
 
-With the reversal of the moves the gap between log w of one chain forward and one backward is on average
-the symmetric divergence between the two laws of a path, so it also says how far annealing is from exact. The two close in on log Z_q as chains and temperatures grow. The upper one needs exact draws of p(y|x): of a space that
-can be listed (`listing.listed_draws`), or of data simulated from the model itself. With draws of anything else, rows
-that p is only fitted to among them, it is no bound.
+The two close in on log Z_q as chains and temperatures grow; the gap between log w of one chain forward and of one
+backward is on average the symmetric divergence between the two laws of a path. The upper bound needs exact draws of
+p(y|x): of a space that can be listed (`listing.listed_draws`), or of data simulated from the model itself. With draws
+of anything else, rows that p is only fitted to among them, it is no bound.
 
 Sources: Grosse, Ghahramani and Adams, *Sandwiching the marginal likelihood using bidirectional Monte Carlo*, 2015;
     Grosse, Ancha and Roy, *Measuring the reliability of MCMC inference with bidirectional Monte Carlo*, NeurIPS 2016.

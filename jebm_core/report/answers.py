@@ -120,9 +120,19 @@ def _unless_unnormalised(
     return ("do not trust", (*why, *reasons)) if normalised == "do not trust" else (found, reasons)
 
 
-def judge_audit(audit: Record | None) -> tuple[Verdict, tuple[Sentence, ...]]:
-    """The verdict on the normalisation from one audit (`PartitionSummary.to_json`), and why it isn't better; None for
-    a model that has no audit."""
+def judge_audit(audit: Record | None, *, healthy: bool = True) -> tuple[Verdict, tuple[Sentence, ...]]:
+    """The verdict on the normalisation from one audit (`PartitionSummary.to_json`), and why it isn't better.
+
+    Args:
+        audit: None for a model that has no audit.
+        healthy: whether training ended without a guard having stopped it.
+    """
+    if not healthy:
+        reason = Sentence(
+            "Training was stopped because its draws no longer covered the model, or its numbers ran away; train again "
+            "with another proposal, more samples a step, or a better reference."
+        )
+        return "do not trust", (reason,)
     if audit is None or audit["mae"] is None:
         reason = Sentence("There is no audit of the normalisation for this divergence and size; use the divergence kl.")
         return "do not trust", (reason,)
@@ -145,7 +155,8 @@ def judge_audit(audit: Record | None) -> tuple[Verdict, tuple[Sentence, ...]]:
 
 
 def _of_partition(record: Record) -> tuple[Verdict, tuple[Sentence, ...]]:
-    return judge_audit(judged_part(record)["log_partition"])
+    e = judged_part(record)
+    return judge_audit(e["log_partition"], healthy=e.get("healthy", True))  # a record of an earlier version: unknown
 
 
 def _limit_partition(audit: Record | None) -> Sentence:
