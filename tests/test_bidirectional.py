@@ -17,7 +17,7 @@ from jebm_core.errors import SpecError
 from jebm_core.evaluation.bidirectional import TwoSided, two_sided
 from jebm_core.evaluation.listing import listed_draws, listed_log_partition
 from jebm_core.evaluation.partition import audit_partition
-from jebm_core.interactions import Scores
+from jebm_core.interactions import FullQuadratic, Scores
 from jebm_core.model import ConditionalModel, MeanFieldBase, TiltBase
 from jebm_core.networks import FullPairwiseHead, PreferenceHead
 from jebm_core.references import CandidateReference
@@ -113,6 +113,7 @@ def test_backward_sweeps_reverse_forward_ones(space, monkeypatch):
     draws = 100_000
     p, g = models(space, full, seed=11, strength=3.0, rows=1), torch.Generator().manual_seed(14)
     h = p.scores.interaction
+    assert isinstance(h, FullQuadratic)
     linear = p.reference.eta + p.scores.theta  # pyright: ignore[reportAttributeAccessIssue]
     phi = space.statistics(listed_draws(p, draws, generator=g)).permute(1, 2, 0).contiguous()
 

@@ -16,10 +16,10 @@ FLAGS = ["--proposal", "reference", "--reference", "uniform", "--affinity", "low
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """160 rows of 60 labels, about 6 of them present, that follow three features: far from uniform. Seed 0."""
+    """640 rows of 60 labels, about 6 of them present, that follow three features: far from uniform. Seed 0."""
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(160, 3))
-    y = rng.random((160, ITEMS)) < 1 / (1 + np.exp(2.5 - 1.5 * x @ rng.normal(size=(3, ITEMS))))
+    x = rng.normal(size=(640, 3))
+    y = rng.random((640, ITEMS)) < 1 / (1 + np.exp(4 - 1.5 * x @ rng.normal(size=(3, ITEMS))))
     frame = pd.DataFrame({**{f"x_{i}": x[:, i] for i in range(3)}, **{f"y_{i}": y[:, i] * 1 for i in range(ITEMS)}})
     place = tmp_path_factory.mktemp("collapsed") / "t.csv"
     frame.to_csv(place, index=False)
@@ -51,7 +51,7 @@ def test_the_commands_say_so(model, table, capsys):
     assert "Warning: do not trust the probabilities" in capsys.readouterr().err
     audit = json.loads(said.read_text("utf-8"))
     assert audit["log_partition"]["verdict"] == "do not trust"
-    assert len(audit["rows"]["bound_low"]) == len(audit["bound_high"]) == 160
+    assert len(audit["rows"]["bound_low"]) == len(audit["bound_high"]) == 640
     for low, audited, high in zip(audit["bound_low"], audit["high"], audit["bound_high"], strict=True):
         assert low <= audited + 1e-3
         assert high is None or audited <= high + 1e-6

@@ -113,8 +113,12 @@ def two_sided(
             "draw from this very model."
         )
 
-    def part(first: float) -> Callable[[float], None] | None:
-        return None if on_temperature is None else lambda share: on_temperature(first + share / 2)
+    def part(first: float) -> Callable[[float], None]:
+        def tell(share: float) -> None:
+            if on_temperature is not None:
+                on_temperature(first + share / 2)
+
+        return tell
 
     how = {"temperatures": temperatures, "generator": generator}
     forward = anneal(p, num_chains=num_chains, on_temperature=part(0.0), **how)
