@@ -51,15 +51,23 @@ def anneal_by_gibbs(
     temperatures: int,
     generator: torch.Generator | None = None,
     on_temperature: Callable[[float], None] | None = None,
+    *,
+    ends: Float[Tensor, "row statistic chain"] | None = None,
 ) -> tuple[Float[Tensor, "row statistic chain"], Float[Tensor, "chain row"]]:
     """Chains from the mean-field tilt of q to p, a sweep a temperature (see `jebm_core.evaluation.annealing`): where
     they end, and log w in float64, with E[w F(y)] = E_q[e^g F] for every F.
 
     Tensors are [row, statistic, chain] inside: a matrix product serves all chains of a row.
+
+    Args:
+        ends: φ of draws from p. The chains then run from there back to the tilt, by the reversal of the same sweeps,
+            and E[1/w] = 1/Z_q(x).
     """
-    start = p.mean_field
-    y = start.tilted.sample(num_chains, generator=generator)
-    phi = p.space.statistics(y).permute(1, 2, 0).contiguous()
+    start, backwards = p.mean_field, ends is not None
+    if ends is None:
+        y = start.tilted.sample(num_chains, generator=generator)
+        ends = p.space.statistics(y).permute(1, 2, 0)
+    phi = ends.clone(memory_format=torch.contiguous_format)
     eta = p.reference.eta  # pyright: ignore[reportAttributeAccessIssue] # couplings_of has made sure of it
     matrix = couplings.matrix
     offset, slope = eta + start.theta, p.scores.theta + couplings.linear - start.theta
@@ -70,8 +78,9 @@ def anneal_by_gibbs(
         gain = ((field / 2 + slope.unsqueeze(-1)) * phi).sum(1)
         log_weight += gain.double() / temperatures
         if t < temperatures:  # a move after the last weight would change nothing
-            beta = t / temperatures
-            sweep(p.space, phi, field.mul_(beta), beta * matrix, offset + beta * slope, blocks, generator)
+            beta = (temperatures - t if backwards else t) / temperatures
+            linear = offset + beta * slope
+            sweep(p.space, phi, field.mul_(beta), beta * matrix, linear, blocks, generator, backwards=backwards)
         if on_temperature is not None:
             on_temperature(t / temperatures)
     return phi, log_weight.T
@@ -85,10 +94,13 @@ def sweep(
     linear: Tensor,
     blocks: Sequence[Sequence[tuple[int, int]]],
     generator: torch.Generator | None,
+    *,
+    backwards: bool = False,
 ) -> None:
     """Draw every item in turn from its conditional given all others, in place.
 
-    ``field`` and ``matrix`` come multiplied by β.
+    ``field`` and ``matrix`` come multiplied by β. A draw of one item is reversible, a sweep isn't: its reversal draws
+    the same items in the opposite order (``backwards``).
     """
     uniform = torch.rand(phi.shape, device=phi.device, dtype=phi.dtype, generator=generator)
     subsets = isinstance(space, Subsets)
@@ -96,10 +108,10 @@ def sweep(
     # Gumbel numbers.
     noise = uniform.logit() if subsets else -(-uniform.log()).log()
     logits = field.add_(linear.unsqueeze(-1))
-    for block in blocks:
+    for block in reversed(blocks) if backwards else blocks:
         first, last = block[0][0], block[-1][1]
         before = phi[:, first:last].clone()
-        for a, b in block:
+        for a, b in reversed(block) if backwards else block:
             if subsets:
                 new = (logits[:, a:b] > noise[:, a:b]).to(phi.dtype)
             else:
@@ -107,10 +119,15 @@ def sweep(
                 new = torch.zeros_like(phi[:, a:b]).scatter(1, choice, 1.0)
             change = new - phi[:, a:b]
             phi[:, a:b] = new
-            if b < last:
-                logits[:, b:last] += matrix[:, b:last, a:b] * change if subsets else matrix[:, b:last, a:b] @ change
-        if last < phi.shape[1]:  # items before the block are done for this sweep
-            logits[:, last:] += matrix[:, last:, first:last] @ (phi[:, first:last] - before)
+            rest = slice(first, a) if backwards else slice(b, last)
+            if rest.start < rest.stop:
+                if subsets:
+                    logits[:, rest].addcmul_(matrix[:, rest, a:b], change)
+                else:
+                    logits[:, rest] += matrix[:, rest, a:b] @ change
+        rest = slice(0, first) if backwards else slice(last, phi.shape[1])
+        if rest.start < rest.stop:  # items on the other side are done for this sweep
+            logits[:, rest] += matrix[:, rest, first:last] @ (phi[:, first:last] - before)
 
 
 def blocks_of(space: OutputSpace) -> list[list[tuple[int, int]]]:

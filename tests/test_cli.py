@@ -351,7 +351,7 @@ def test_score_agrees_with_the_model_and_keeps_places(models, tables, tmp_path, 
     assert "1 rows with a missing label were left out (rows 4)" in err
     assert out.read_bytes().startswith(b"\xef\xbb\xbf")
     results = pd.read_csv(out)
-    columns = ["log_prob", "log_prob_low", "log_prob_high", "seen", "nearest_seen_distance", "in_support"]
+    columns = ["log_prob", "log_prob_low", "log_prob_high", "seen", "nearest_seen_distance", "in_support", "verdict"]
     assert list(results.columns) == columns
     assert len(results) == 41
     assert results.iloc[2].isna().all()

@@ -92,7 +92,7 @@ def audit_of(
         pareto_k=nan if exact else torch.full((n,), k).double(),
         method="listing" if exact else "annealing",
         exact=exact,
-        lower_bound=nan,
+        bound_low=nan,
         num_draws=0 if exact else draws,
     )
     return dataclasses.replace(record, **changes)
@@ -200,7 +200,7 @@ def test_multiplier_makes_the_probabilities_add_up(name, space, head):
     m, c = model(space, head, divergence=divergence_from_name(name), spread=0.5, base=ZeroBase()), context(5)
     audit = audit_partition(m, c)
     assert (audit.method, audit.exact) == ("listing (multiplier)", True)
-    assert audit.lower_bound.isnan().all()
+    assert audit.bound_low.isnan().all()
     p, points = m.eval().unnormalised(c), space.listing()
     with torch.no_grad():
         ratio = m.divergence.log_density_ratio(p.affinity_of(points).double() - audit.audited)
@@ -220,9 +220,9 @@ def test_multiplier_of_kl_is_the_log_partition():
 def test_lower_bound_is_certified(base):
     m, c = model(SUBSETS, PAIRS, base=base()), context(20)
     audit = audit_partition(m, c)
-    assert (audit.lower_bound <= audit.audited + 1e-4).all()
-    assert (audit.lower_bound > audit.audited - 5).all()
-    assert audit_partition(model(RANKINGS, PreferenceHead), c).lower_bound.isnan().all()
+    assert (audit.bound_low <= audit.audited + 1e-4).all()
+    assert (audit.bound_low > audit.audited - 5).all()
+    assert audit_partition(model(RANKINGS, PreferenceHead), c).bound_low.isnan().all()
 
 
 def test_importance_chooses_thestrongest_proposal_and_lists_anchors():
@@ -321,7 +321,7 @@ def test_verdict_of_audits_that_sample():
     assert audit_of(small, half=0.05, pareto_k=few.index_fill(0, torch.arange(2), math.inf)).verdict() == "trusted"
     assert audit_of(small, half=0.05, pareto_k=few.index_fill(0, torch.arange(3), math.inf)).verdict() == "caution"
     bound = torch.linspace(-1, 2, 41).double() + 0.2
-    assert audit_of(small, half=0.05, lower_bound=bound).verdict() == "caution"
+    assert audit_of(small, half=0.05, bound_low=bound).verdict() == "caution"
 
 
 def test_summary():

@@ -129,7 +129,7 @@ def test_keys_of_audit_are_those_documented(folder):
     record = json.loads((folder / "audit.json").read_text("utf-8"))
     (documented,) = documented_keys("JSON of `jebm audit`")
     assert documented == set(record)
-    assert set(record["rows"]) == {"row", "learned", "audited", "low", "high"}
+    assert set(record["rows"]) == {"row", "learned", "audited", "low", "high", "bound_low", "bound_high"}
     assert set(record["log_partition"]) == documented_keys("JSON of `jebm evaluate`")[1]
 
 

@@ -157,8 +157,15 @@ def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
             _("Interval, low (nat)"): [row["low"] for row in rows],
             _("Interval, high (nat)"): [row["high"] for row in rows],
             _("Error (nat)"): [row["error"] for row in rows],
+            _("Variational lower bound (nat)"): _numbers_or_nan(rows, "bound_low"),
+            _("Upper bound of the joint objective (nat)"): _numbers_or_nan(rows, "bound_high"),
         }
     ).round(4)
+
+
+def _numbers_or_nan(rows: list[dict[str, Any]], key: str) -> list[float]:
+    # A model without the bound, or a record of an earlier version, leaves the cells empty.
+    return [float("nan") if row[key] is None else row[key] for row in rows]
 
 
 def _audits(summaries: list[dict[str, Any]]) -> None:

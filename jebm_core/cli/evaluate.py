@@ -1,14 +1,18 @@
 """``jebm evaluate`` and ``jebm audit``: how good a model is, and whether its probabilities are normalised."""
 
-from collections.abc import Iterator, Mapping
-from typing import Annotated, cast, get_args
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
 from jebm_core.cli.inputs import labelled_rows, open_model
 from jebm_core.cli.options import DeviceOption, JsonOption, ModelArgument, SeedOption, TableArgument
-from jebm_core.cli.output import progress, require_writable, show, tell_notes, write_json
+from jebm_core.cli.output import progress, require_writable, show, tell, tell_notes, write_json
 from jebm_core.errors import SpecError
+from jebm_core.report import judge_audit, verdict
+
+if TYPE_CHECKING:
+    from jebm_core.report import Sentence, Verdict
 
 _NAMES = {
     "nll": "negative log-likelihood, audited (nats)",
@@ -54,6 +58,7 @@ def evaluate(
             on_progress=lambda share: report(f"evaluating {len(examples.keep)} rows", share),
         ).to_json()
     write_json(json, record)
+    _warn(*verdict(record))
     show(_evaluation_lines(record), json)
 
 
@@ -69,6 +74,9 @@ def audit(
 
     The learned value of every row is held against an independent computation, in nats. Labels are not needed.
 
+    The JSON has for each row the interval of that computation (low, high) and two bounds that hold for any learned
+    value: bound_low, variational, and bound_high, from the joint objective; null where a model has none.
+
     Example: jebm audit model test.csv --method auto --json audit.json
     """
     require_writable(json)
@@ -76,6 +84,7 @@ def audit(
 
     read = read_table(table)
     fitted = open_model(model, device)
+    from jebm_core.evaluation.audit import ROW_KEYS
     from jebm_core.evaluation.partition import Method, audit_partition
 
     if method not in get_args(Method):
@@ -94,11 +103,18 @@ def audit(
             seed=seed,
             on_progress=lambda share: report(f"auditing {len(context.x)} rows", share),
         )
-    arrays = {name: getattr(found, name).tolist() for name in ("learned", "audited", "low", "high")}
-    summary = found.summary().to_json()
+    arrays = {name: getattr(found, name).tolist() for name in ROW_KEYS}
+    summary = found.summary(healthy=fitted.is_healthy).to_json()
     rows = {"row": [read.row_number(place) for place in range(len(read.frame))], **arrays}
     write_json(json, {"model": str(model), "table": read.name, "log_partition": summary, **arrays, "rows": rows})
+    _warn(*judge_audit(summary, healthy=fitted.is_healthy))
     show(_partition_lines(summary), json)
+
+
+def _warn(found: "Verdict", reasons: "Sequence[Sentence]") -> None:
+    """Say on stderr that the numbers are not to be trusted, and why."""
+    if found == "do not trust":
+        tell(f"Warning: do not trust the probabilities of this model. {' '.join(map(str, reasons))}")
 
 
 def _evaluation_lines(record: Mapping[str, object]) -> Iterator[str]:

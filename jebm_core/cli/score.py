@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jebm_core.cli.inputs import labelled_rows, open_model
-from jebm_core.cli.options import DeviceOption, ModelArgument, ResultOption, SeedOption, TableArgument
-from jebm_core.cli.output import progress, tell_notes
+from jebm_core.cli.options import DeviceOption, JsonOption, ModelArgument, ResultOption, SeedOption, TableArgument
+from jebm_core.cli.output import progress, require_writable, tell_notes, write_json
 from jebm_core.cli.results import require_result_place, write_results
+from jebm_core.cli.trust import tell_trust, trust_of
 from jebm_core.cli.utilities import decide, read_threshold, read_value_table
 from jebm_core.errors import SpecError
 
@@ -34,23 +35,27 @@ def score(
         ),
     ] = None,
     device: DeviceOption = "auto",
+    json: JsonOption = None,
 ) -> None:
     """Say how likely each row's combination is.
 
     One result a row, in the order of the table, in nats.
 
     Columns: log_prob, log_prob_low and log_prob_high (95 %), seen (the combination occurred in training),
-    nearest_seen_distance, in_support. The interval holds the error of the log-partition; that of a model fitted with
-    --replicates holds its own uncertainty as well, and the columns normalisation_low, normalisation_high, model_low
-    and model_high have each alone. A row with a missing label keeps its place with empty results. With --errors so does
-    every row that can't be read, and the file says why; rows that break a rule are named there too, and have
-    probability 0.
+    nearest_seen_distance, in_support, verdict (trusted, caution or do not trust: what an audit of the log-partition
+    on some of the rows says of these probabilities; the reason is a warning, and in the JSON).
+
+    The interval holds the error of the log-partition; that of a model fitted with --replicates holds its own
+    uncertainty as well, and the columns normalisation_low, normalisation_high, model_low and model_high have each
+    alone. A row with a missing label keeps its place with empty results. With --errors so does every row that can't be read, and the
+    file says why; rows that break a rule are named there too, and have probability 0.
 
     Example: jebm score model new.csv --out scores.csv --errors errors.csv
     """
     require_result_place(out)
     if errors is not None:
         require_result_place(errors)
+    require_writable(json)
     from jebm_core.replicates import intervals, load_replicates
     from jebm_core.tables import read_table
 
@@ -70,6 +75,7 @@ def score(
     context = fitted.context(read.part(keep))
     with progress("score") as report:
         report(f"scoring {len(y)} rows", None)
+        trust = trust_of(fitted, context)
         log_prob = fitted.log_prob(context, y)
         members = [m.log_prob(m.context(read.part(keep)), y).value for m in replicates]
         found = intervals(*log_prob, torch.stack(members) if members else log_prob.value.new_zeros(0, len(y)))
@@ -88,8 +94,14 @@ def score(
 
     types = {"seen": "boolean", "nearest_seen_distance": "Int64", "in_support": "boolean"}
     kept = pd.DataFrame({name: values.cpu().numpy() for name, values in columns.items()}, index=keep)
+    kept.insert(6, "verdict", trust.verdict)
     results = kept.astype(types).reindex(range(len(read.frame)))
     write_results(results, out)
+    verdict = {"verdict": trust.verdict, "warning": trust.warning, "healthy": fitted.is_healthy}
+    write_json(json, {"model": str(model), "table": read.name, "out": str(out), "rows": len(results), **verdict})
+    tell_trust(trust)
+    if json == "-":
+        return
     empty = len(results) - len(kept)
     said = wrong or (f"; {empty} of them are empty, see above" if empty else "")
     typer.echo(f"{len(results)} rows written to {out}{said}.")
@@ -157,6 +169,7 @@ def predict(
     generator = torch.Generator(fitted.device).manual_seed(seed)
     with progress("predict") as report:
         report(f"deciding on {len(read.frame)} rows", None)
+        trust = trust_of(fitted, context)
         if values is None:
             decoded = fitted.predict(context, utility, generator=generator)
             y, expected = decoded.y.cpu().numpy(), decoded.expected_utility.double().cpu().numpy()
@@ -170,6 +183,7 @@ def predict(
         results["abstain"] = abstain
         written += f"; {abstain.sum()} of them abstain"
     write_results(results, out)
+    tell_trust(trust)
     typer.echo(f"{written}.")
 
 
@@ -214,6 +228,7 @@ def sample(
     generator = torch.Generator(fitted.device).manual_seed(seed)
     with progress("sample") as report:
         report(f"drawing {n} times for each of {len(read.frame)} rows", None)
+        trust = trust_of(fitted, context)
         draws, effective = fitted.sample(context, n, generator=generator)
     results = combinations(fitted.record.schema, draws.transpose(0, 1).flatten(0, 1).cpu().numpy())
     numbers = np.array([read.row_number(place) for place in range(len(read.frame))])
@@ -221,6 +236,7 @@ def sample(
     results.insert(1, "draw", np.tile(np.arange(1, n + 1), len(numbers)))
     results["effective_sample_size"] = np.repeat(effective.double().cpu().numpy(), n)
     write_results(results, out)
+    tell_trust(trust)
     typer.echo(f"{len(results)} draws written to {out}.")
 
 

@@ -44,12 +44,16 @@ def anneal(
     temperatures: int = 100,
     generator: torch.Generator | None = None,
     on_temperature: Callable[[float], None] | None = None,
+    ends: Int64[Tensor, "chain row item"] | None = None,
 ) -> Float[Tensor, "chain row"]:
     """log w of independent chains in float64: their mean in exp is an unbiased estimate of Z_q(x).
 
     Args:
         temperatures: T, evenly spaced; one sweep each.
         on_temperature: told the share of temperatures that are done; may raise to stop.
+        ends: draws from p, one for each chain and row. The chains then start there and run back by the reversal of
+            every move, and the mean of 1/w is an unbiased estimate of 1/Z_q(x); see
+            `jebm_core.evaluation.bidirectional`.
 
     Cost: O(T · chains · rows · statistics²) with the Gibbs sweep; memory O(rows · statistics · (chains + statistics)).
 
@@ -63,11 +67,12 @@ def anneal(
     """
     with torch.no_grad():
         if p.background is not None and len(p.background.points):
-            return _beside_points(p, p.background, num_chains, temperatures, generator, on_temperature)
+            return _beside_points(p, p.background, num_chains, temperatures, generator, on_temperature, ends)
         couplings = couplings_of(p)
         if couplings is None:
-            return _metropolis(p, num_chains, temperatures, generator, on_temperature)
-        return anneal_by_gibbs(p, couplings, num_chains, temperatures, generator, on_temperature)[1]
+            return _metropolis(p, num_chains, temperatures, generator, on_temperature, ends)
+        phi = None if ends is None else p.space.statistics(ends).permute(1, 2, 0)
+        return anneal_by_gibbs(p, couplings, num_chains, temperatures, generator, on_temperature, ends=phi)[1]
 
 
 def _beside_points(
@@ -77,15 +82,32 @@ def _beside_points(
     temperatures: int,
     generator: torch.Generator | None,
     on_temperature: Callable[[float], None] | None,
+    ends: Tensor | None,
 ) -> Tensor:
     """Chains for the background b alone; what q has more on its points is summed:
 
-    Z_q = share · Z_b + Σ_points e^{g(x,y)} (q(y) − share · b(y)).
+    Z_q = share · Z_b + S,      S = Σ_points e^{g(x,y)} (q(y) − share · b(y)).
+
+    Where chains run back from a draw of p, that draw is one of b e^g with probability share · b(y)/q(y). Else it
+    stands for S, and the chain runs forward: a path has the density of a forward path times (share · w + S)/Z_q, so
+    that E[1/(share · w + S)] = 1/Z_q. A chain takes each way then, and one of them counts.
     """
     alone = ConditionalModel(p.divergence, background.family, p.scores)
-    log_w = background.log_share + anneal(
-        alone, num_chains=num_chains, temperatures=temperatures, generator=generator, on_temperature=on_temperature
-    )
+
+    def run(back: Tensor | None, first: float, width: float) -> Tensor:
+        def part(share: float) -> None:
+            if on_temperature is not None:
+                on_temperature(first + width * share)
+
+        how = {"num_chains": num_chains, "temperatures": temperatures, "generator": generator}
+        return background.log_share + anneal(alone, on_temperature=part, ends=back, **how)
+
+    if ends is None:
+        log_w = run(None, 0.0, 1.0)
+    else:
+        log_kept = background.log_share + background.family.log_prob(ends) - p.reference.log_prob(ends)
+        uniform = torch.rand(log_kept.shape, device=ends.device, generator=generator)
+        log_w = torch.where(uniform.log() < log_kept, run(ends, 0.0, 0.5), run(None, 0.5, 0.5))
     log_q = p.reference.log_prob_of(background.points).double()
     below = (background.log_share + background.family.log_prob_of(background.points)).double()
     more = log_q + torch.log1p(-torch.exp((below - log_q).clamp(max=0.0)))
@@ -106,8 +128,13 @@ def _metropolis(
     temperatures: int,
     generator: torch.Generator | None,
     on_temperature: Callable[[float], None] | None,
+    ends: Tensor | None,
 ) -> Tensor:
-    """Chains that need nothing of q and g but their values; tensors are [chain, row, ...]."""
+    """Chains that need nothing of q and g but their values; tensors are [chain, row, ...].
+
+    Every move is reversible; a temperature makes its moves of one item first and its jump last, and backwards the jump
+    first.
+    """
     start = _start(p)
     space = p.space
     moves = min(space.num_items, MAX_MOVES)
@@ -123,20 +150,24 @@ def _metropolis(
         """(log q + ⟨θ̃, φ⟩, D) of each chain."""
         phi = space.statistics(y)
         tilt = linear_energy(phi, start.theta)
-        return p.reference.log_prob(y) + tilt, p.scores.value(y, phi) - tilt
+        log_r = p.reference.log_prob(y) + tilt
+        if space is not space.whole:  # a move of one item may break rules that a reference takes for granted
+            log_r = torch.where(space.contains(y), log_r, -torch.inf)
+        return log_r, p.scores.value(y, phi) - tilt
 
-    y = pool[0]
+    y = pool[0] if ends is None else ends
     log_r, excess = score(y)
     log_weight = start.log_normalizer.double().expand(num_chains, -1).clone()
     for t in range(1, temperatures + 1):
         log_weight += excess.double() / temperatures
         if t < temperatures:
-            beta = t / temperatures
-            for move in range(moves + 1):
-                y_new = pool[t] if move == moves else _neighbour(space, y, options, generator)
+            beta = (t if ends is None else temperatures - t) / temperatures
+            jumps = [*[False] * moves, True] if ends is None else [True, *[False] * moves]
+            for jump in jumps:
+                y_new = pool[t] if jump else _neighbour(space, y, options, generator)
                 log_r_new, excess_new = score(y_new)
                 log_ratio = beta * (excess_new - excess)
-                if move < moves:  # a draw from q_θ̃ has log r in its proposal already
+                if not jump:  # a draw from q_θ̃ has log r in its proposal already
                     log_ratio = log_ratio + log_r_new - log_r
                 uniform = torch.rand(log_ratio.shape, device=y.device, dtype=log_ratio.dtype, generator=generator)
                 accept = uniform.log() < log_ratio

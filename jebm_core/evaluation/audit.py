@@ -5,6 +5,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from scipy import stats
 from torch import Tensor
@@ -20,6 +21,9 @@ RELIABLE_ROWS = 0.95
 """Share of rows on which an audit that samples must have k̂ ≤ 0.7, and respect the certified lower bound."""
 MIN_EFFECTIVE_DRAWS = 8.0
 """Median effective sample size that an audit that samples must have; below it the interval itself is a guess."""
+
+ROW_KEYS = ("learned", "audited", "low", "high", "bound_low", "bound_high")
+"""What files and tables say of each row of an audit."""
 
 _VERDICTS = ("trusted", "caution", "do not trust")
 
@@ -60,7 +64,7 @@ class PartitionAudit:
             what was missed (k̂ ≥ 1).
         effective_share, pareto_k: quality of the draws; NaN where exact.
         method: ``closed form``, ``permanent``, ``listing``, ``listing (multiplier)``, ``annealing`` or ``importance``.
-        lower_bound: certified variational bound of log Z_q(x), NaN where the model has none.
+        bound_low: certified variational bound of log Z_q(x), NaN where the model has none.
         num_draws: random draws or chains a row; 0 where exact.
     """
 
@@ -72,8 +76,20 @@ class PartitionAudit:
     pareto_k: Float[Tensor, " row"]
     method: str
     exact: bool
-    lower_bound: Float[Tensor, " row"]
+    bound_low: Float[Tensor, " row"]
     num_draws: int = 0
+
+    @property
+    def bound_high(self) -> Float[Tensor, " row"]:
+        """τ + e^{log Z − τ} − 1 ≥ log Z_q(x): what the joint objective says of the normalisation at the learned τ.
+
+        By convexity of exp it bounds log Z_q for every τ, and meets it at τ = log Z_q; their distance is what a row's
+        joint objective has too much. log Z is the upper end of the audit's interval, so that the bound holds as surely
+        as that. NaN for divergences other than KL.
+        """
+        if self.method == "listing (multiplier)":
+            return torch.full_like(self.learned, math.nan)
+        return self.learned + torch.expm1(self.high - self.learned)
 
     def repeated(self, rows: int) -> "PartitionAudit":
         """The audit of one context, for so many rows that have it."""
@@ -95,13 +111,14 @@ class PartitionAudit:
         if not self.exact:
             step = max(step, _step(((self.high - self.low) / 2).median().item()))
             covered = (self.pareto_k <= RELIABLE_K).double().mean().item() >= RELIABLE_ROWS
-            contradicted = (self.lower_bound > self.high + 1e-3).double().mean().item() > 1 - RELIABLE_ROWS
+            contradicted = (self.bound_low > self.high + 1e-3).double().mean().item() > 1 - RELIABLE_ROWS
             effective = self.effective_share.median().item() * self.num_draws
             step += not covered or contradicted or effective < MIN_EFFECTIVE_DRAWS
         return _VERDICTS[min(step, 2)]
 
-    def summary(self) -> PartitionSummary:
-        """Means over rows, and the verdict."""
+    def summary(self, *, healthy: bool = True) -> PartitionSummary:
+        """Means over rows, and the verdict: *do not trust* where a guard stopped the training of the model, whose draws
+        then missed what it says, whatever rows like these show."""
         error = self.learned - self.audited
         n = len(error)
         total = (self.audited - self.audited.mean()).square().sum().item()
@@ -117,7 +134,7 @@ class PartitionAudit:
             rank_correlation=float(np.corrcoef(*ranks)[0, 1]) if varied else None,
             ess_median=None if self.exact else self.effective_share.median().item() * self.num_draws,
             pareto_k_max=None if self.exact else self.pareto_k.max().item(),
-            verdict=self.verdict(),
+            verdict=self.verdict() if healthy else _VERDICTS[2],
         )
 
     def residual_quantiles(self, level: float = 0.95) -> tuple[float, float]:

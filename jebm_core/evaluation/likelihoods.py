@@ -11,9 +11,10 @@ from torch import Tensor
 
 from jebm_core.errors import SpecError
 from jebm_core.evaluation import unseen
+from jebm_core.evaluation.audit import ROW_KEYS, PartitionAudit
 from jebm_core.evaluation.decoded import distinct_contexts
 from jebm_core.evaluation.neighbours import neighbour_log_prob
-from jebm_core.evaluation.partition import PartitionAudit, audit_partition
+from jebm_core.evaluation.partition import audit_partition
 from jebm_core.fitted import FittedModel
 from jebm_core.model import Context
 from jebm_core.spaces import Rankings
@@ -59,6 +60,6 @@ def likelihoods(
         nll["nll_independent"] = nll["nll"]
     values = {key: value.cpu().double().numpy() for key, value in nll.items()}
     if audit is None:
-        return values, None, {key: [] for key in ("learned", "audited", "low", "high")}
-    per_context = {key: getattr(audit, key).tolist() for key in ("learned", "audited", "low", "high")}
-    return values, audit.summary().to_json(), per_context
+        return values, None, {key: [] for key in ROW_KEYS}
+    per_context = {key: getattr(audit, key).tolist() for key in ROW_KEYS}
+    return values, audit.summary(healthy=model.is_healthy).to_json(), per_context

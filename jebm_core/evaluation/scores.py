@@ -91,7 +91,8 @@ class Evaluation:
         intervals: 95 %, bootstrap over rows. differences: mean nll of each baseline minus the model's, likewise.
         draws: whether all combinations were listed, else the median effective sample size.
         log_partition: the audit in one line, None where this divergence and space have no audit.
-        log_partition_rows: learned, audited, low and high of each distinct audited context.
+        log_partition_rows: learned, audited, low, high and bounds of each distinct audited context.
+        healthy: no guard stopped the training of the model.
     """
 
     n: int
@@ -121,6 +122,7 @@ class Evaluation:
     draws: dict[str, bool | float]
     log_partition: dict[str, Any] | None
     log_partition_rows: dict[str, list[float]]
+    healthy: bool
     calibration: Calibration
     unseen: UnseenSummary
 
@@ -226,6 +228,7 @@ def evaluate(
         draws={"listed": bool(rows["listed"].all()), "effective_median": float(np.median(rows["effective"]))},
         log_partition=record,
         log_partition_rows=learned_audit,
+        healthy=model.is_healthy,
         calibration=calibration,
         unseen=_unseen_summary(model, y, rows, nll, audited, bootstrap, seed),
     )

@@ -5,7 +5,14 @@ parts; of the latter the held-out part is judged, and rows fitted to only where 
 sentences are per cent, all other shares are between 0 and 1, logarithms are in nats. A missing number is None, never 0.
 """
 
-from jebm_core.report.answers import answer_calibration, answer_overview, answer_partition, answer_unseen, verdict
+from jebm_core.report.answers import (
+    answer_calibration,
+    answer_overview,
+    answer_partition,
+    answer_unseen,
+    judge_audit,
+    verdict,
+)
 from jebm_core.report.records import (
     CALIBRATION_CAUTION,
     CALIBRATION_TRUSTED,
@@ -39,6 +46,7 @@ __all__ = [
     "baseline_rows",
     "coverage_rows",
     "event_rows",
+    "judge_audit",
     "judged_part",
     "partition_rows",
     "partition_summary_rows",

@@ -74,7 +74,7 @@ def answer_partition(record: Record) -> Answer:
 def answer_calibration(record: Record) -> Answer:
     """When the model says 30 %, does it happen 30 % of the time?"""
     e = judged_part(record)
-    found, reasons = _of_calibration(record)
+    found, reasons = _unless_unnormalised(record, *_of_calibration(record))
     at = at_level(e, 0.9)
     sentence = Sentence(
         "Stated and observed shares of single events differ by {ece:.1f} percentage points on average ({low:.1f} to "
@@ -94,7 +94,7 @@ def answer_calibration(record: Record) -> Answer:
 def answer_unseen(record: Record) -> Answer:
     """How much probability do combinations hold that nobody has tried?"""
     e = judged_part(record)
-    found, reasons = _of_unseen(record)
+    found, reasons = _unless_unnormalised(record, *_of_unseen(record))
     model, counted = e["unseen"]["model"], e["unseen"]["good_turing"]
     sentence = Sentence(
         "The model gives {percent:.1f} % ({low:.1f} to {high:.1f} %) of the probability to combinations never seen; "
@@ -112,8 +112,27 @@ def answer_unseen(record: Record) -> Answer:
     return Answer(found, sentence, (*reasons, limit))
 
 
-def _of_partition(record: Record) -> tuple[Verdict, tuple[Sentence, ...]]:
-    audit = judged_part(record)["log_partition"]
+def _unless_unnormalised(
+    record: Record, found: Verdict, reasons: tuple[Sentence, ...]
+) -> tuple[Verdict, tuple[Sentence, ...]]:
+    """The verdict of a page about probabilities: where their normalisation is not to be trusted, neither are they."""
+    normalised, why = _of_partition(record)
+    return ("do not trust", (*why, *reasons)) if normalised == "do not trust" else (found, reasons)
+
+
+def judge_audit(audit: Record | None, *, healthy: bool = True) -> tuple[Verdict, tuple[Sentence, ...]]:
+    """The verdict on the normalisation from one audit (`PartitionSummary.to_json`), and why it isn't better.
+
+    Args:
+        audit: None for a model that has no audit.
+        healthy: whether training ended without a guard having stopped it.
+    """
+    if not healthy:
+        reason = Sentence(
+            "Training was stopped because its draws no longer covered the model, or its numbers ran away; train again "
+            "with another proposal, more samples a step, or a better reference."
+        )
+        return "do not trust", (reason,)
     if audit is None or audit["mae"] is None:
         reason = Sentence("There is no audit of the normalisation for this divergence and size; use the divergence kl.")
         return "do not trust", (reason,)
@@ -133,6 +152,11 @@ def _of_partition(record: Record) -> tuple[Verdict, tuple[Sentence, ...]]:
             {"error": audit["mae"]},
         )
     return found, (reason,)
+
+
+def _of_partition(record: Record) -> tuple[Verdict, tuple[Sentence, ...]]:
+    e = judged_part(record)
+    return judge_audit(e["log_partition"], healthy=e.get("healthy", True))  # a record of an earlier version: unknown
 
 
 def _limit_partition(audit: Record | None) -> Sentence:

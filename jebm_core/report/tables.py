@@ -4,17 +4,19 @@ from jebm_core.report.records import Record, TableRow, groups, judged_part
 
 
 def partition_rows(record: Record) -> list[TableRow]:
-    """One row a context and group: learned, audited, bounds and error in nats."""
+    """One row a context and group: learned, audited, interval, error and deterministic bounds in nats."""
     rows: list[TableRow] = []
     for group, e in groups(record):
         values = e["log_partition_rows"]
-        for learned, audited, low, high in zip(
-            *(values[k] for k in ("learned", "audited", "low", "high")), strict=True
+        none = [None] * len(values["learned"])
+        for learned, audited, low, high, *bounds in zip(
+            *(values[k] for k in ("learned", "audited", "low", "high")),
+            *(values.get(k, none) for k in ("bound_low", "bound_high")),  # a record of an earlier version has none
+            strict=True,
         ):
             error = None if learned is None or audited is None else learned - audited
-            rows.append(
-                {"group": group, "learned": learned, "audited": audited, "low": low, "high": high, "error": error}
-            )
+            row: TableRow = {"group": group, "learned": learned, "audited": audited, "low": low, "high": high}
+            rows.append({**row, "error": error, **dict(zip(("bound_low", "bound_high"), bounds, strict=True))})
     return rows
 
 
