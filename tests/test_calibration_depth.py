@@ -90,7 +90,7 @@ def test_scores_in_parts_add_up_and_the_map_is_the_best_monotone_one() -> None:
 def test_first_k_are_those_of_listing(kind: str) -> None:
     model = fitted(kind)
     examples = examples_of(kind, 150, 1, like=model)
-    points, log_p, place = listed(model, examples)
+    _, log_p, place = listed(model, examples)
     order = log_p.argsort(0, descending=True)
     rank = (order == place).long().argmax(0)
     for found, k in zip(evaluated(kind).calibration_depth.top, TOP, strict=True):

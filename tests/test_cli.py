@@ -26,6 +26,7 @@ COMMANDS = (
     "fit",
     "evaluate",
     "audit",
+    "recalibrate",
     "score",
     "predict",
     "sample",

@@ -16,7 +16,7 @@ AFFINITIES = [("subsets", "auto"), ("subsets", "set"), ("configurations", "lowra
 def doubled(model: FittedModel) -> FittedModel:
     joint = copy.deepcopy(model.model)
     scale_affinity(joint.affinity, 2.0)
-    return FittedModel(joint, model.record, seen=model.seen, independent=model.independent)
+    return FittedModel(joint, model.record, seen=model.seen, independent=model.independent, classifier=model.classifier)
 
 
 @pytest.mark.parametrize(("kind", "affinity"), AFFINITIES)

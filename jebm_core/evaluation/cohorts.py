@@ -7,6 +7,7 @@ chance that any is flagged is about 5 %.
 """
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -111,7 +112,7 @@ def cohort_labels(cells: pd.Series) -> tuple[list[str], tuple[str, ...]]:
         if len(set(map(float, values))) > MOST_VALUES_OF_NUMBERS:
             numbers = np.array([math.nan if text == MISSING else float(text) for text in texts])
             edges = np.unique(np.nanquantile(numbers, [0, 0.25, 0.5, 0.75, 1]))
-            names = [f"{a:.4g} to {b:.4g}" for a, b in zip(edges[:-1], edges[1:], strict=True)]
+            names = [f"{a:.4g} to {b:.4g}" for a, b in itertools.pairwise(edges)]
             place = np.searchsorted(edges[1:-1], numbers, side="left")  # what stands on an edge is below it
             return [MISSING if text == MISSING else names[p] for text, p in zip(texts, place, strict=True)], (
                 *names,
@@ -189,8 +190,8 @@ def chance_of_error(
     """p-value of the mean deviation's size, in all and in each half of the stated probabilities, if the statements are
     right: the share of random signs of rows that give as much; at least 0.001.
 
-    The statistic is the sum of |Σ (stated − happened)| over the halves of the pooled cases. Few bins: a deviation in one
-    direction adds up.
+    The statistic is the sum of |Σ (stated − happened)| over the halves of the pooled cases. Few bins: a deviation in
+    one direction adds up.
     """
     middle = np.quantile(stated, 0.5)
     gap = stated - happened

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from jebm_core.errors import SpecError
+from jebm_core.evaluation.measured import possible_rows
 from jebm_core.fitted import DRAWS, FittedModel
 from jebm_core.losses import score_draws
 from jebm_core.model import Context
@@ -28,7 +29,6 @@ from jebm_core.networks import (
     SetHead,
     UnaryHead,
 )
-from jebm_core.evaluation.measured import possible_rows
 from jebm_core.proposals import Proposal
 from jebm_core.refinement import refine_log_partition, residual_interval
 from jebm_core.tables import Examples
@@ -145,7 +145,9 @@ def with_temperature(model: FittedModel, temperature: float, examples: Examples,
             refine_log_partition(joint, train, valid, proposal, samples=128, contexts=1024, generator=generator)
     interval = residual_interval(joint, valid.rows(slice(0, 256)), proposal, samples=512, generator=generator)
     if interval is None:
-        raise SpecError("Expected finite log-partitions at the temperature {found:.3g}, found others.", found=temperature)
+        raise SpecError(
+            "Expected finite log-partitions at the temperature {found:.3g}, found others.", found=temperature
+        )
     summary = model.record.summary | {"temperature": temperature * model.record.summary.get("temperature", 1.0)}
     record = dataclasses.replace(model.record, interval=interval, summary=summary)
     return FittedModel(
