@@ -27,6 +27,7 @@ COMMANDS = (
     "curve",
     "evaluate",
     "audit",
+    "recalibrate",
     "score",
     "predict",
     "sample",

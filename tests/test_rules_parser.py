@@ -75,6 +75,8 @@ def names(*texts):
          Count(0, 1, (Implies(A, B), Tuples(names("A"), (names("1"),)), Or((C, D))))),
         ("exactly 1 of {A, B} or exactly 2 of (B, C)", Or((Count(1, 1, (A, B)), Count(2, 2, (B, C))))),
         ("size at least 5", Size(5, None)),
+        ("size >= 5", Size(5, None)),
+        ("size <= 5", Size(0, 5)),
         ("size at most 12", Size(0, 12)),
         ("size exactly 3", Size(3, 3)),
         ("size between 5 and 12", Size(5, 12)),
@@ -279,7 +281,7 @@ def test_examples_that_messages_give_can_be_read(example):
             "size = L",
             1,
             6,
-            "expected 'at', 'exactly', 'between' after 'size', a word of the rule language, found '='. "
+            "expected 'at', 'exactly', 'between', '<=', '>=' after 'size', a word of the rule language, found '='. "
             'As a name it stands in double quotes: "size".',
         ),
         (

@@ -6,6 +6,7 @@
     fit        train a model
     curve      how much more rows would help
     evaluate   judge a model: evaluate, audit
+    recalibrate  a temperature of the scores, chosen on labelled rows
     score      use a model on rows: score, predict, sample
     rules      count, sample and check combinations under rules
     runs       look after the run store; work off its queue
@@ -32,6 +33,7 @@ from jebm_core.cli.doctor import doctor
 from jebm_core.cli.evaluate import audit, evaluate
 from jebm_core.cli.fit import fit
 from jebm_core.cli.output import exit_code_of, tell
+from jebm_core.cli.recalibrate import recalibrate
 from jebm_core.cli.rules import rules
 from jebm_core.cli.runs import runs, worker
 from jebm_core.cli.score import predict, sample, score
@@ -48,7 +50,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-for command in (fit, curve, evaluate, audit, score, predict, sample, rules):
+for command in (fit, curve, evaluate, audit, recalibrate, score, predict, sample, rules):
     app.command()(command)
 app.add_typer(runs, name="runs")
 app.command()(worker)

@@ -1,7 +1,7 @@
 """``jebm evaluate`` and ``jebm audit``: how good a model is, and whether its probabilities are normalised."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
@@ -32,6 +32,12 @@ _NAMES = {
 def evaluate(
     model: ModelArgument,
     table: TableArgument,
+    event: Annotated[
+        list[str] | None, typer.Option(metavar="EXPR", help="An event, such as “a and not b”; may be repeated.")
+    ] = None,
+    cohort: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN", help="Compare groups of rows; may be repeated.")
+    ] = None,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     json: JsonOption = None,
@@ -40,7 +46,7 @@ def evaluate(
 
     Measures likelihood, decisions, calibration, and the learned log-partition against an audit; in nats.
 
-    Example: jebm evaluate model test.csv --json evaluation.json
+    Example: jebm evaluate model test.csv --event "a and not b" --cohort x_region --json evaluation.json
     """
     require_writable(json)
     from jebm_core.tables import read_table
@@ -48,18 +54,31 @@ def evaluate(
     fitted = open_model(model, device)
     examples = labelled_rows(fitted, read_table(table))
     tell_notes([*examples.notes, *fitted.record.encoder.report(examples.table)])
-    from jebm_core.evaluation import evaluate as evaluate_examples
+    import dataclasses
 
+    from jebm_core.evaluation.cohorts import cohort_column, judge_cohorts
+    from jebm_core.evaluation.events import event_of, judge_events
+    from jebm_core.evaluation.measured import measure
+    from jebm_core.evaluation.scores import summarise
+
+    events = [event_of(fitted, text) for text in event or ()]
+    names = [str(name) for name in examples.table.frame.columns]
+    columns = [cohort_column(names, column, examples.table.name) for column in cohort or ()]
     with progress("evaluate") as report:
-        record = evaluate_examples(
+        measured = measure(
             fitted,
             examples,
             seed=seed,
             on_progress=lambda share: report(f"evaluating {len(examples.keep)} rows", share),
-        ).to_json()
+        )
+        record = summarise(fitted, measured, seed=seed).to_json()
+    if events:
+        record["events"] = [dataclasses.asdict(found) for found in judge_events(fitted, examples, events, seed=seed)]
+    if columns:
+        record["cohorts"] = [judge_cohorts(measured, examples, column, seed=seed).to_json() for column in columns]
     write_json(json, record)
     _warn(*verdict(record))
-    show(_evaluation_lines(record), json)
+    show([*_evaluation_lines(record), *_event_lines(record), *_cohort_lines(record)], json)
 
 
 def audit(
@@ -123,6 +142,26 @@ def _evaluation_lines(record: Mapping[str, object]) -> Iterator[str]:
         if isinstance(record.get(key), int | float):
             yield f"  {name:<55}{record[key]:.4f}"
     yield from _partition_lines(cast("Mapping[str, object]", record["log_partition"]))
+
+
+def _event_lines(record: Mapping[str, Any]) -> Iterator[str]:
+    for event in record.get("events", ()):
+        yield (
+            f"Event {event['expression']}: stated {event['mean_stated']:.1%}, observed {event['observed']:.1%} "
+            f"({event['low']:.1%} to {event['high']:.1%}) of {event['n']} rows; calibration error {event['ece']:.1%}, "
+            f"by chance up to {event['ece_chance']:.1%}"
+        )
+
+
+def _cohort_lines(record: Mapping[str, Any]) -> Iterator[str]:
+    for cohorts in record.get("cohorts", ()):
+        yield f"Groups by {cohorts['column']} (p-values adjusted: {cohorts['method']})"
+        for group in cohorts["groups"]:
+            words = "beyond chance" if group["flagged"] else "within chance"
+            yield (
+                f"  {group['name']:<24}{group['n']:>6} rows, −log p {group['nll']:.3f}, calibration error "
+                f"{group['ece']:.1%}, p = {group['adjusted']:.3f}: {words}"
+            )
 
 
 def _partition_lines(summary: Mapping[str, object]) -> Iterator[str]:

@@ -18,6 +18,7 @@ from jebm_core import decoding, metrics
 from jebm_core.draws import enough_draws
 from jebm_core.evaluation import unseen
 from jebm_core.evaluation.calibration import event_indicators
+from jebm_core.evaluation.depth import TOP, top_masses
 from jebm_core.fitted import DRAWS, FittedModel
 from jebm_core.losses import score_draws
 from jebm_core.model import ConditionalModel, Context
@@ -48,8 +49,9 @@ def decode_rows(
     Returns:
         ``events`` [row, event]: stated probabilities. ``top``, ``right``: probability of the most probable combination
         and whether it is the observed one. ``pit``: probability of all that is more probable than the observed
-        combination, and a random part of its own. ``seen``: of all that occurred in training. ``f1``, ``f1_map``,
-        ``hamming_loss``, ``kendall_tau``, ``brier``, ``brier_joint``, ``effective``; ``listed``: one number, 1 or 0.
+        combination, and a random part of its own. ``top_mass``, ``top_held`` [row, k of `TOP`]: probability of the
+        k most probable together, and whether the observed one is of them. ``seen``: of all that occurred in training. ``f1``,
+        ``f1_map``, ``hamming_loss``, ``kendall_tau``, ``brier``, ``brier_joint``, ``effective``; ``listed``: one number, 1 or 0.
     """
     space, kind = model.space, model.record.schema.kind
     distinct, of_row = distinct_contexts(context)
@@ -64,6 +66,7 @@ def decode_rows(
 
     answers: dict[str, list[Tensor]] = {}
     pit, p_true = torch.zeros(len(y), device=model.device), torch.zeros(len(y), device=model.device)
+    top = torch.zeros(2, len(y), len(TOP), device=model.device)
     is_listing = torch.tensor([isinstance(proposal, ListingProposal)])
 
     def keep(**values: Tensor) -> None:
@@ -96,13 +99,15 @@ def decode_rows(
         density = _observed_density(model, context.rows(here), y[here]) - w.log_mass[local]
         above, tied = _mass_above(w, local, density, distinct=contexts == len(y))
         p_true[here] = density.exp()
+        mass, held = top_masses(w.y, w.log_density, y[here], local)
+        top[0, here], top[1, here] = mass, held.to(mass)
         pit[here] = above + uniform[here] * (tied if bool(is_listing) else density.exp())
 
     found = {key: torch.cat(parts)[of_row] for key, parts in answers.items()}
     indicators = event_indicators(space, y)
     nothing = torch.full_like(pit, math.nan)
     rows: dict[str, Tensor] = {key: found[key] for key in ("events", "top", "effective", "seen")}
-    rows |= {"pit": pit, "listed": is_listing}
+    rows |= {"pit": pit, "listed": is_listing, "top_mass": top[0], "top_held": top[1]}
     rows["right"] = metrics.subset_accuracy(y, found["map"])
     rows["f1"] = metrics.example_f1(y, found["f1"]) if "f1" in found else nothing
     rows["f1_map"] = metrics.example_f1(y, found["map"]) if "f1" in found else nothing

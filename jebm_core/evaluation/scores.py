@@ -11,31 +11,24 @@ from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from jebm_core.errors import Cancelled, TableError
 from jebm_core.evaluation import unseen
 from jebm_core.evaluation.calibration import (
     Calibration,
     Reliability,
     calibrate,
-    event_indicators,
     event_names,
     event_reliability,
     row_resamples,
     wilson_interval,
 )
-from jebm_core.evaluation.decoded import decode_rows
-from jebm_core.evaluation.likelihoods import likelihoods
+from jebm_core.evaluation.depth import CalibrationDepth, calibration_depth
+from jebm_core.evaluation.measured import Measured, measure
 from jebm_core.fitted import FittedModel
-from jebm_core.model import Context
 from jebm_core.tables import Examples
 
-MAX_AUDITED = 1000
-"""Rows of which the log-partition is audited, and on which every likelihood is then compared."""
-_ANNEALING_BUDGET = 3_000_000  # rows · statistics² of an audit that samples: some ten seconds on one core
 _Z = 1.959963984540054
 
 Interval = tuple[float, float]
@@ -124,6 +117,7 @@ class Evaluation:
     log_partition_rows: dict[str, list[float]]
     healthy: bool
     calibration: Calibration
+    calibration_depth: CalibrationDepth
     unseen: UnseenSummary
 
     def to_json(self) -> dict[str, Any]:
@@ -153,42 +147,22 @@ def evaluate(
 
     Cost: about 1 µs a context and combination where the space is listed; in addition the audit.
     """
-    _check_schema(model, examples)
+    measured = measure(model, examples, on_progress=on_progress, should_stop=should_stop, seed=seed)
+    return summarise(model, measured, seed=seed, bootstrap=bootstrap)
 
-    def tell(share: float) -> None:
-        if should_stop is not None and should_stop():
-            raise Cancelled("The evaluation was stopped on request.")
-        if on_progress is not None:
-            on_progress(share)
 
-    tell(0.0)
-    space = model.space
-    context = model.context(examples.table.part(examples.keep))
-    y = torch.from_numpy(examples.outputs.values).to(model.device)
-    possible = model.supports(context, y)
-    if not bool(possible.any()):
-        raise TableError(
-            "{file}: the rules of the model call all {count} rows impossible; judge it on rows that obey its rules.",
-            file=examples.table.name,
-            count=len(y),
-        )
-    outside = int((~possible).sum())
-    if outside:
-        context, y = context.rows(possible), y[possible]
-    rows = decode_rows(model, context, y, seed, lambda share: tell(0.6 * share))
-    audited = _audited_rows(model, context, seed)
-    nll, record, learned_audit = likelihoods(
-        model, context.rows(audited), y[audited], seed, lambda s: tell(0.6 + 0.4 * s)
-    )
-
-    happened = event_indicators(space, y).bool().cpu().numpy()
+def summarise(model: FittedModel, measured: Measured, *, seed: int = 0, bootstrap: int = 200) -> Evaluation:
+    """The record of what `measure` found. Cost: the resamples."""
+    space, y, rows, nll, audited = model.space, measured.y, measured.rows, measured.nll, measured.audited
+    happened = measured.happened
     calibration = calibrate(
         event_names(space), rows["events"], happened, rows["top"], rows["right"] == 1, rows["pit"],
         resamples=bootstrap, seed=seed,
     )  # fmt: skip
     means = {key: rows[key] for key in ("f1", "f1_map", "right", "hamming_loss", "kendall_tau", "brier", "brier_joint")}
     means["subset_accuracy"] = means.pop("right")
-    again = row_resamples(len(y), bootstrap, seed).counts
+    resampled = row_resamples(len(y), bootstrap, seed)
+    again = resampled.counts
     again_audited = row_resamples(len(audited), bootstrap, seed + 1).counts
     intervals = {key: _interval(values, again) for key, values in means.items()}
     intervals |= {key: _interval(values, again_audited) for key, values in nll.items() if key.startswith("nll")}
@@ -199,10 +173,9 @@ def evaluate(
         gap = nll[f"nll_{key}"] - nll["nll"]
         differences[key] = (float(gap.mean()), *_interval(gap, again_audited))
     mean = {key: float(values.mean()) for key, values in {**means, **nll}.items()}
-    tell(1.0)
     return Evaluation(
         n=len(y),
-        n_outside=outside,
+        n_outside=measured.outside,
         n_audited=len(audited),
         space=model.record.schema.kind,
         items=space.items,
@@ -226,10 +199,11 @@ def evaluate(
         intervals=intervals,
         differences=differences,
         draws={"listed": bool(rows["listed"].all()), "effective_median": float(np.median(rows["effective"]))},
-        log_partition=record,
-        log_partition_rows=learned_audit,
+        log_partition=measured.log_partition,
+        log_partition_rows=measured.log_partition_rows,
         healthy=model.is_healthy,
         calibration=calibration,
+        calibration_depth=calibration_depth(rows, happened, resampled),
         unseen=_unseen_summary(model, y, rows, nll, audited, bootstrap, seed),
     )
 
@@ -265,45 +239,12 @@ def _unseen_summary(
     )
 
 
-def _audited_rows(model: FittedModel, context: Context, seed: int) -> Int64[Tensor, " audited"]:
-    """At most `MAX_AUDITED` rows, fewer where the audit has to sample, drawn by seed; all rows of a single context,
-    which one audit serves."""
-    most, space, rows = MAX_AUDITED, model.space, len(context.x)
-    if context.is_single:
-        return torch.arange(rows, device=model.device)
-    sampled = model.model.affinity.interaction is not None and space.log_cardinality() > math.log(2**17)
-    if sampled:
-        most = min(most, max(32, _ANNEALING_BUDGET // space.num_statistics**2))
-    chosen = np.arange(rows)
-    if rows > most:
-        chosen = np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
-    return torch.from_numpy(chosen).to(model.device)
-
-
 def _interval(values: Float[np.ndarray, " row"], resampled: Float[np.ndarray, "resample row"]) -> Interval:
     """95 % percentile interval of the mean."""
     if not np.isfinite(values).all():
         return math.nan, math.nan
     low, high = np.quantile(resampled @ values / len(values), [0.025, 0.975])
     return float(low), float(high)
-
-
-def _check_schema(model: FittedModel, examples: Examples) -> None:
-    expected, found = model.record.schema, examples.outputs.schema
-    named = (found.kind, found.columns) == (expected.kind, expected.columns)
-    # Rules may name options that the data lack; they stand behind those that the data have.
-    if named and all(e[: len(f)] == f for e, f in zip(expected.options, found.options, strict=True)):
-        return
-    what = "columns" if found.columns != expected.columns else "options" if found.kind == expected.kind else "kind"
-    raise TableError(
-        "{file}: expected the {count} targets that the model was fitted to ({kind}: {columns}), found others (their "
-        "{what} differ). Read the table like the model does, with read_examples(…, like=model.record.schema).",
-        file=examples.table.name,
-        count=len(expected.columns),
-        kind=expected.kind,
-        columns=", ".join(expected.columns[:5]) + (", …" if len(expected.columns) > 5 else ""),
-        what=what,
-    )
 
 
 def _plain(value: Any) -> Any:
@@ -314,4 +255,4 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-__all__ = ["Evaluation", "OnUnseen", "UnseenSummary", "evaluate"]
+__all__ = ["Evaluation", "OnUnseen", "UnseenSummary", "evaluate", "summarise"]

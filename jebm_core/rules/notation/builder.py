@@ -249,6 +249,9 @@ class Builder(Transformer):
     def at_most(self, number: Number) -> Bounds:
         return Bounds(None, number)
 
+    def comparison(self, sign: Token, number: Number) -> Bounds:
+        return self.at_least(number) if sign == ">=" else self.at_most(number)
+
     def between(self, low: Number, high: Number) -> Bounds:
         self._in_order(low, high)
         return Bounds(low, high)
