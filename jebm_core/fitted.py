@@ -342,12 +342,7 @@ def load(folder: Path | str, *, device: torch.device | str = "cpu") -> FittedMod
             )
         classifier = PooledMarginals.load(space, folder / "reference.skops")
     return FittedModel(
-        model.to(device),
-        record,
-        seen=seen,
-        independent=independent,
-        classifier=classifier,
-        generator=generator,
+        model.to(device), record, seen=seen, independent=independent, classifier=classifier, generator=generator
     )
 
 

@@ -14,7 +14,7 @@ from app.components.result import Result
 from app.components.storage import store
 from jebm_core.errors import TableError
 from jebm_core.splits import split_examples
-from jebm_core.tables import Examples, Note, read_table
+from jebm_core.tables import Examples, Note, Table, read_table
 
 if TYPE_CHECKING:
     from jebm_core.fitted import FittedModel

@@ -47,7 +47,8 @@ def score(
 
     The interval holds the error of the log-partition; that of a model fitted with --replicates holds its own
     uncertainty as well, and the columns normalisation_low, normalisation_high, model_low and model_high have each
-    alone. A row with a missing label keeps its place with empty results. With --errors so does every row that can't be read, and the
+    alone. A row with a missing label keeps its place with empty results. With --errors so does every row that can't
+    be read, and the
     file says why; rows that break a rule are named there too, and have probability 0.
 
     Example: jebm score model new.csv --out scores.csv --errors errors.csv

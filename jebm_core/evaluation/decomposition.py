@@ -62,10 +62,12 @@ def decompose(
         random = np.random.default_rng(seed)
         again = [_parts(p, (random.random(p.size) < p).astype(np.float64))[:, 1] for _ in range(_SIMULATIONS)]
         chance = np.quantile(np.stack(again), 0.95, axis=0)
-    brier, log = (
-        Decomposition(*map(float, values), float(at)) for values, at in zip(parts, chance, strict=True)
-    )  # fmt: skip
-    return Decompositions(brier, log)
+
+    def named(place: int) -> Decomposition:
+        score, miscalibration, discrimination, uncertainty = map(float, parts[place])
+        return Decomposition(score, miscalibration, discrimination, uncertainty, float(chance[place]))
+
+    return Decompositions(brier=named(0), log=named(1))
 
 
 def recalibrated(
