@@ -13,7 +13,7 @@ from torch import Tensor
 
 from jebm_core import metrics
 from jebm_core.errors import Cancelled, TableError
-from jebm_core.evaluation import Evaluation, decoded, evaluate, scores
+from jebm_core.evaluation import Evaluation, decoded, evaluate, measured
 from jebm_core.evaluation.calibration import event_indicators
 from jebm_core.evaluation.neighbours import neighbour_log_prob
 from jebm_core.fitted import FittedModel
@@ -245,7 +245,7 @@ def test_a_model_without_interactions_is_its_own_independent_baseline() -> None:
 
 
 def test_subsampled_audit_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scores, "MAX_AUDITED", 30)
+    monkeypatch.setattr(measured, "MAX_AUDITED", 30)
     model = fitted("subsets")
     e = evaluate(model, examples_of("subsets", 150, 1, like=model))
     assert (e.n, e.n_audited) == (150, 30)
