@@ -81,7 +81,7 @@ def score(
     kept.insert(6, "verdict", trust.verdict)
     results = kept.astype(types).reindex(range(len(read.frame)))
     write_results(results, out)
-    said = {"verdict": trust.verdict, "warning": trust.warning, "healthy": fitted.is_healthy}
+    said = {"verdict": trust.verdict, "warning": trust.warning, "healthy": fitted.record.is_healthy}
     write_json(json, {"model": str(model), "table": read.name, "out": str(out), "rows": len(results), **said})
     tell_trust(trust)
     if json == "-":

@@ -228,7 +228,7 @@ def evaluate(
         draws={"listed": bool(rows["listed"].all()), "effective_median": float(np.median(rows["effective"]))},
         log_partition=record,
         log_partition_rows=learned_audit,
-        healthy=model.is_healthy,
+        healthy=model.record.is_healthy,
         calibration=calibration,
         unseen=_unseen_summary(model, y, rows, nll, audited, bootstrap, seed),
     )
