@@ -82,11 +82,6 @@ class FittedModel:
         self.space: OutputSpace = model.space
 
     @property
-    def is_healthy(self) -> bool:
-        """Whether training ended without a guard having stopped it; else its probabilities are not to be trusted."""
-        return self.record.summary.get("healthy") is not False
-
-    @property
     def device(self) -> torch.device:
         """Where the numbers are."""
         return self.seen.points.device

@@ -36,6 +36,11 @@ class ModelRecord:
     rules: str | None = None
     checked: tuple[int, ...] = ()
 
+    @property
+    def is_healthy(self) -> bool:
+        """Whether training ended without a guard having stopped it; else its probabilities are not to be trusted."""
+        return self.summary.get("healthy") is not False
+
     def to_json(self) -> dict[str, Any]:
         """A record that JSON can hold."""
         return {

@@ -123,10 +123,10 @@ def audit(
             on_progress=lambda share: report(f"auditing {len(context.x)} rows", share),
         )
     arrays = {name: getattr(found, name).tolist() for name in ROW_KEYS}
-    summary = found.summary(healthy=fitted.is_healthy).to_json()
+    summary = found.summary(healthy=fitted.record.is_healthy).to_json()
     rows = {"row": [read.row_number(place) for place in range(len(read.frame))], **arrays}
     write_json(json, {"model": str(model), "table": read.name, "log_partition": summary, **arrays, "rows": rows})
-    _warn(*judge_audit(summary, healthy=fitted.is_healthy))
+    _warn(*judge_audit(summary, healthy=fitted.record.is_healthy))
     show(_partition_lines(summary), json)
 
 

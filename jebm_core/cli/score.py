@@ -98,7 +98,7 @@ def score(
     kept.insert(6, "verdict", trust.verdict)
     results = kept.astype(types).reindex(range(len(read.frame)))
     write_results(results, out)
-    verdict = {"verdict": trust.verdict, "warning": trust.warning, "healthy": fitted.is_healthy}
+    verdict = {"verdict": trust.verdict, "warning": trust.warning, "healthy": fitted.record.is_healthy}
     write_json(json, {"model": str(model), "table": read.name, "out": str(out), "rows": len(results), **verdict})
     tell_trust(trust)
     if json == "-":

@@ -32,7 +32,7 @@ def trust_of(fitted: "FittedModel", context: "Context") -> Trust:
     if rows == 0:
         return Trust("trusted", None)
     chosen = torch.linspace(0, rows - 1, min(rows, AUDITED), dtype=torch.float64).round().long()
-    healthy = fitted.is_healthy
+    healthy = fitted.record.is_healthy
     try:
         audit = audit_partition(fitted.model, context.rows(chosen.to(context.x.device)))
         summary = audit.summary(healthy=healthy).to_json()

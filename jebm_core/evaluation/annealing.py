@@ -130,11 +130,7 @@ def _metropolis(
     on_temperature: Callable[[float], None] | None,
     ends: Tensor | None,
 ) -> Tensor:
-    """Chains that need nothing of q and g but their values; tensors are [chain, row, ...].
-
-    Every move is reversible; a temperature makes its moves of one item first and its jump last, and backwards the jump
-    first.
-    """
+    """Chains that need nothing of q and g but their values; tensors are [chain, row, ...]."""
     start = _start(p)
     space = p.space
     moves = min(space.num_items, MAX_MOVES)
@@ -146,36 +142,67 @@ def _metropolis(
     )
     options = torch.tensor(space.options_per_item(), device=pool.device)
 
-    def score(y: Tensor) -> tuple[Tensor, Tensor]:
-        """(log q + ⟨θ̃, φ⟩, D) of each chain."""
+    def neighbour(y: Tensor) -> Tensor:
+        return _neighbour(space, y, options, generator)
+
+    def state(y: Tensor) -> State:
         phi = space.statistics(y)
         tilt = linear_energy(phi, start.theta)
         log_r = p.reference.log_prob(y) + tilt
         if space is not space.whole:  # a move of one item may break rules that a reference takes for granted
             log_r = torch.where(space.contains(y), log_r, -torch.inf)
-        return log_r, p.scores.value(y, phi) - tilt
+        return State(y, log_r, p.scores.value(y, phi) - tilt)
 
-    y = pool[0] if ends is None else ends
-    log_r, excess = score(y)
+    at, backwards = state(pool[0] if ends is None else ends), ends is not None
     log_weight = start.log_normalizer.double().expand(num_chains, -1).clone()
     for t in range(1, temperatures + 1):
-        log_weight += excess.double() / temperatures
+        log_weight += at.excess.double() / temperatures
         if t < temperatures:
-            beta = (t if ends is None else temperatures - t) / temperatures
-            jumps = [*[False] * moves, True] if ends is None else [True, *[False] * moves]
-            for jump in jumps:
-                y_new = pool[t] if jump else _neighbour(space, y, options, generator)
-                log_r_new, excess_new = score(y_new)
-                log_ratio = beta * (excess_new - excess)
-                if not jump:  # a draw from q_θ̃ has log r in its proposal already
-                    log_ratio = log_ratio + log_r_new - log_r
-                uniform = torch.rand(log_ratio.shape, device=y.device, dtype=log_ratio.dtype, generator=generator)
-                accept = uniform.log() < log_ratio
-                y = torch.where(accept.unsqueeze(-1), y_new, y)
-                log_r, excess = torch.where(accept, log_r_new, log_r), torch.where(accept, excess_new, excess)
+            beta = (temperatures - t if backwards else t) / temperatures
+            at = moved(at, state, neighbour, pool[t], beta, moves, generator, backwards=backwards)
         if on_temperature is not None:
             on_temperature(t / temperatures)
     return log_weight
+
+
+class State(NamedTuple):
+    """Where chains are: y, log q + ⟨θ̃, φ⟩ and D."""
+
+    y: Int64[Tensor, "chain row item"]
+    log_r: Float[Tensor, "chain row"]
+    excess: Float[Tensor, "chain row"]
+
+
+def moved(
+    at: State,
+    state: Callable[[Tensor], State],
+    neighbour: Callable[[Tensor], Tensor],
+    drawn: Int64[Tensor, "chain row item"],
+    beta: float,
+    moves: int,
+    generator: torch.Generator | None = None,
+    *,
+    backwards: bool = False,
+) -> State:
+    """The moves of one temperature, which leave f_β as it is.
+
+    Every one is reversible, all in a row aren't: moves of one item come first and the jump to ``drawn`` from q_θ̃ last,
+    and in their reversal (``backwards``) the jump first.
+    """
+    jumps = [True, *[False] * moves] if backwards else [*[False] * moves, True]
+    for jump in jumps:
+        new = state(drawn if jump else neighbour(at.y))
+        log_ratio = beta * (new.excess - at.excess)
+        if not jump:  # a draw from q_θ̃ has log r in its proposal already
+            log_ratio = log_ratio + new.log_r - at.log_r
+        uniform = torch.rand(log_ratio.shape, device=at.y.device, dtype=log_ratio.dtype, generator=generator)
+        accept = uniform.log() < log_ratio
+        at = State(
+            torch.where(accept.unsqueeze(-1), new.y, at.y),
+            torch.where(accept, new.log_r, at.log_r),
+            torch.where(accept, new.excess, at.excess),
+        )
+    return at
 
 
 class _Start(NamedTuple):

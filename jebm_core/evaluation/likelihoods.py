@@ -62,4 +62,4 @@ def likelihoods(
     if audit is None:
         return values, None, {key: [] for key in ROW_KEYS}
     per_context = {key: getattr(audit, key).tolist() for key in ROW_KEYS}
-    return values, audit.summary(healthy=model.is_healthy).to_json(), per_context
+    return values, audit.summary(healthy=model.record.is_healthy).to_json(), per_context
