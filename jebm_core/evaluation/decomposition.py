@@ -63,8 +63,9 @@ def decompose(
         again = [_parts(p, (random.random(p.size) < p).astype(np.float64))[:, 1] for _ in range(_SIMULATIONS)]
         chance = np.quantile(np.stack(again), 0.95, axis=0)
     brier, log = (
-        Decomposition(*map(float, values), float(at)) for values, at in zip(parts, chance, strict=True)
-    )  # fmt: skip
+        Decomposition(*values.tolist(), miscalibration_chance=float(at))
+        for values, at in zip(parts, chance, strict=True)
+    )
     return Decompositions(brier, log)
 
 

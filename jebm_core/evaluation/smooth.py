@@ -75,12 +75,13 @@ def _on_grid(probability: Float[np.ndarray, "row event"], happened: Bool[np.ndar
 
 def _fixed_points(mass: Float[np.ndarray, "sample cell"]) -> Float[np.ndarray, " sample"]:
     """The bandwidth that equals its own error, by halving: the error falls while the bandwidth grows."""
-    coefficient = dct(mass, type=2, axis=1)
+    coefficient = np.asarray(dct(mass, type=2, axis=1))
     frequency = np.pi * np.arange(CELLS)
     low, high = np.zeros(len(mass)), np.ones(len(mass))
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        smoothed = idct(coefficient * np.exp(-((frequency * middle[:, None]) ** 2) / 2), type=2, axis=1)
+        kernel = np.exp(-((frequency * middle[:, None]) ** 2) / 2)
+        smoothed = np.asarray(idct(coefficient * kernel, type=2, axis=1))
         above = np.abs(smoothed).sum(1) > middle
         low, high = np.where(above, middle, low), np.where(above, high, middle)
     return (low + high) / 2
