@@ -8,6 +8,8 @@ import torch
 from jebm_core.evaluation.measured import measure
 from jebm_core.evaluation.recalibration import choose_temperature, halves, scale_affinity, with_temperature
 from jebm_core.fitted import FittedModel
+from jebm_core.fitting import fit
+from jebm_core.settings import FitSettings
 from tests.test_evaluate import examples_of, fitted
 
 AFFINITIES = [("subsets", "auto"), ("subsets", "set"), ("configurations", "lowrank"), ("rankings", "preference")]
@@ -30,12 +32,14 @@ def test_scaling_the_weights_scales_every_score(kind: str, affinity: str) -> Non
 
 @pytest.mark.parametrize("kind", ["subsets", "rankings"])
 def test_doubled_scores_get_their_temperature_back(kind: str) -> None:
-    model = fitted(kind)
+    # Under a uniform reference all that is known is in g, so that doubling it does harm.
+    model = fit(examples_of(kind, 600, 0), FitSettings(epochs=20, reference="uniform")).model
     wrong, examples = doubled(model), examples_of(kind, 600, 3, like=model)
     choose, judge = halves(examples, 0)
     assert not set(choose.keep) & set(judge.keep)
     own, found = choose_temperature(model, choose), choose_temperature(wrong, choose)
     assert found.value == pytest.approx(2 * own.value, rel=1e-3)  # g doubled is T doubled, whatever T fits g
+    assert 1.5 < found.value < 2.7
     assert found.low < found.value < found.high
     mended = with_temperature(wrong, found.value, choose)
     before, after = (float(measure(m, judge).nll["nll"].mean()) for m in (wrong, mended))

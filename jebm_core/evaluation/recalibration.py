@@ -146,7 +146,7 @@ def with_temperature(model: FittedModel, temperature: float, examples: Examples,
     interval = residual_interval(joint, valid.rows(slice(0, 256)), proposal, samples=512, generator=generator)
     if interval is None:
         raise SpecError(
-            "Expected finite log-partitions at the temperature {found:.3g}, found others.", found=temperature
+            "Expected finite log-partitions at the temperature {found:.3g}, found others; fit again.", found=temperature
         )
     summary = model.record.summary | {"temperature": temperature * model.record.summary.get("temperature", 1.0)}
     record = dataclasses.replace(model.record, interval=interval, summary=summary)
