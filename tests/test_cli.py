@@ -27,6 +27,7 @@ COMMANDS = (
     "curve",
     "evaluate",
     "audit",
+    "decide",
     "score",
     "predict",
     "sample",

@@ -6,6 +6,7 @@
     fit        train a model
     curve      how much more rows would help
     evaluate   judge a model: evaluate, audit
+    decide     what to do, and when a person should decide
     score      use a model on rows: score, predict, sample
     rules      count, sample and check combinations under rules
     runs       look after the run store; work off its queue
@@ -27,6 +28,7 @@ from typing import Annotated
 import typer
 
 from jebm_core.cli.curve import curve
+from jebm_core.cli.decide import decide
 from jebm_core.cli.demo import demo
 from jebm_core.cli.doctor import doctor
 from jebm_core.cli.evaluate import audit, evaluate
@@ -48,7 +50,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-for command in (fit, curve, evaluate, audit, score, predict, sample, rules):
+for command in (fit, curve, evaluate, audit, decide, score, predict, sample, rules):
     app.command()(command)
 app.add_typer(runs, name="runs")
 app.command()(worker)
