@@ -38,6 +38,21 @@ def conditions(result: Result) -> Examples:
     return _conditions(result.view.id)
 
 
+def fitted_model(run_id: str) -> "FittedModel":
+    """Return the model of a finished run. Shared by all sessions: never to be changed."""
+    return _model(run_id)
+
+
+def held_out_examples(run_id: str) -> Examples:
+    """Return the rows kept out of the training of a run, else all. Shared by all sessions."""
+    return _conditions(run_id)
+
+
+def training_rows(run_id: str) -> Examples:
+    """Return the rows that a run was fitted to."""
+    return _split(run_id)[0]
+
+
 def condition_rows(result: Result, row: int | None) -> pd.DataFrame:
     """Return the rows whose conditions are averaged over: one of them, or at most 64, evenly chosen."""
     examples = conditions(result)
@@ -93,12 +108,16 @@ def _replicates(run_id: str) -> "tuple[FittedModel, ...]":
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _conditions(run_id: str) -> Examples:
+def _split(run_id: str) -> tuple[Examples, Examples]:
     from jebm_core.runs.work import read_data
 
     spec = store().run(run_id).spec
     examples = read_data(spec, store().dataset_file(spec.dataset))
-    train, held = split_examples(examples, spec.hold_out_fraction, spec.hold_out_mode, spec.seed)
+    return split_examples(examples, spec.hold_out_fraction, spec.hold_out_mode, spec.seed)
+
+
+def _conditions(run_id: str) -> Examples:
+    train, held = _split(run_id)
     return held if len(held.keep) else train
 
 
@@ -217,8 +236,11 @@ __all__ = [
     "Outcome",
     "condition_rows",
     "conditions",
+    "fitted_model",
+    "held_out_examples",
     "held_out_log_probabilities",
     "ranked",
     "read_list",
     "scored",
+    "training_rows",
 ]

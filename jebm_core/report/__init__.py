@@ -6,6 +6,7 @@ sentences are per cent, all other shares are between 0 and 1, logarithms are in 
 """
 
 from jebm_core.report.answers import answer_calibration, answer_overview, answer_partition, answer_unseen, verdict
+from jebm_core.report.decisions import answer_decisions, decision_rows
 from jebm_core.report.records import (
     CALIBRATION_CAUTION,
     CALIBRATION_TRUSTED,
@@ -33,11 +34,13 @@ __all__ = [
     "Sentence",
     "Verdict",
     "answer_calibration",
+    "answer_decisions",
     "answer_overview",
     "answer_partition",
     "answer_unseen",
     "baseline_rows",
     "coverage_rows",
+    "decision_rows",
     "event_rows",
     "judged_part",
     "partition_rows",
