@@ -162,7 +162,7 @@ def _worth(record: dict[str, Any], *, muted: bool) -> None:
     st.dataframe(
         pd.DataFrame(
             {
-                _("Way of deciding"): [_(WAYS[row["way"]]) for row in rows],
+                _("Way of deciding"): [_way(row) for row in rows],
                 axis: [row["value"] for row in rows],
                 _("Lower bound"): [row["low"] for row in rows],
                 _("Upper bound"): [row["high"] for row in rows],
@@ -171,6 +171,11 @@ def _worth(record: dict[str, Any], *, muted: bool) -> None:
         hide_index=True,
         key="ways",
     )
+
+
+def _way(row: dict[str, Any]) -> str:
+    word = WAYS[row["way"]]
+    return _(word)
 
 
 def _download(result: Result, values: ValueTable, request: Request) -> None:
