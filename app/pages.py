@@ -26,5 +26,6 @@ PAGES = (
     PageEntry("views/partition.py", marked("Partition function"), ":material/functions:"),
     PageEntry("views/calibration.py", marked("Calibration"), ":material/straighten:"),
     PageEntry("views/unseen.py", marked("Unseen combinations"), ":material/explore:"),
+    PageEntry("views/decisions.py", marked("Decisions"), ":material/rule_settings:"),
     PageEntry("views/glossary.py", marked("Glossary"), ":material/menu_book:"),
 )

@@ -28,6 +28,7 @@ COMMANDS = (
     "evaluate",
     "audit",
     "recalibrate",
+    "decide",
     "score",
     "predict",
     "sample",

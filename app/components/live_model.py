@@ -39,6 +39,11 @@ def conditions(result: Result) -> Examples:
     return offered(result.view.id)
 
 
+def training_rows(run_id: str) -> Examples:
+    """Return the rows that a run was fitted to."""
+    return _split(run_id)[0]
+
+
 def condition_rows(result: Result, row: int | None) -> pd.DataFrame:
     """Return the rows whose conditions are averaged over: one of them, or at most 64, evenly chosen."""
     examples = conditions(result)
@@ -106,13 +111,17 @@ def _replicates(run_id: str) -> "tuple[FittedModel, ...]":
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def offered(run_id: str) -> Examples:
-    """Return the rows whose conditions a page offers."""
+def _split(run_id: str) -> tuple[Examples, Examples]:
     from jebm_core.runs.work import read_data
 
     spec = store().run(run_id).spec
     examples = read_data(spec, store().dataset_file(spec.dataset))
-    train, held = split_examples(examples, spec.hold_out_fraction, spec.hold_out_mode, spec.seed)
+    return split_examples(examples, spec.hold_out_fraction, spec.hold_out_mode, spec.seed)
+
+
+def offered(run_id: str) -> Examples:
+    """Return the rows whose conditions a page offers: those kept out of training, else all."""
+    train, held = _split(run_id)
     return held if len(held.keep) else train
 
 
@@ -203,4 +212,5 @@ __all__ = [
     "offered",
     "ranked",
     "scored",
+    "training_rows",
 ]

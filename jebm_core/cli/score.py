@@ -16,9 +16,11 @@ from jebm_core.errors import SpecError
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    import torch
     from torch import Tensor
 
     from jebm_core.fitted import FittedModel
+    from jebm_core.model import Context
     from jebm_core.tables import OutputSchema, Table
 
 UTILITIES = ("map", "f1", "hamming", "kendall")
@@ -143,6 +145,9 @@ def predict(
     threshold: Annotated[
         Path | None, typer.Option(metavar="FILE", help='JSON {"min_expected_utility": 0.6}; adds the column abstain.')
     ] = None,
+    policy: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A policy of jebm decide; adds abstain and abstain_reason.")
+    ] = None,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
 ) -> None:
@@ -156,6 +161,10 @@ def predict(
     Example: jebm predict model new.csv --utility f1 --out decisions.csv
     """
     require_result_place(out)
+    if policy is not None and (utility != "map" or threshold is not None):
+        raise SpecError(
+            "Option --policy: a policy has its own values and threshold; leave --utility and --threshold out."
+        )
     from jebm_core.tables import read_table
 
     least = None if threshold is None else read_threshold(threshold)
@@ -168,6 +177,9 @@ def predict(
     import torch
 
     generator = torch.Generator(fitted.device).manual_seed(seed)
+    if policy is not None:
+        _by_policy(policy, fitted, context, generator, out)
+        return
     with progress("predict") as report:
         report(f"deciding on {len(read.frame)} rows", None)
         trust = trust_of(fitted, context)
@@ -186,6 +198,25 @@ def predict(
     write_results(results, out)
     tell_trust(trust)
     typer.echo(f"{written}.")
+
+
+def _by_policy(file: Path, fitted: "FittedModel", context: "Context", generator: "torch.Generator", out: Path) -> None:
+    import numpy as np
+
+    from jebm_core.decisions.policy import apply_policy, read_policy
+
+    policy = read_policy(file, fitted)
+    with progress("predict") as report:
+        report(f"deciding on {len(context.x)} rows", None)
+        found, reasons = apply_policy(policy, fitted, context, generator=generator)
+    results = combinations(fitted.record.schema, found.y)
+    results["expected_utility"] = found.expected_value
+    results["expected_value"] = found.expected_value
+    abstain = np.array([reason != "" for reason in reasons], dtype=bool)
+    results["abstain"] = abstain
+    results["abstain_reason"] = reasons
+    write_results(results, out)
+    typer.echo(f"{len(results)} rows written to {out}; {abstain.sum()} of them abstain.")
 
 
 def _utility_file(text: str) -> Path:

@@ -50,15 +50,9 @@ def decode_rows(
         ``events`` [row, event]: stated probabilities. ``top``, ``right``: probability of the most probable combination
         and whether it is the observed one. ``pit``: probability of all that is more probable than the observed
         combination, and a random part of its own. ``top_mass``, ``top_held`` [row, k of `TOP`]: probability of the
-<<<<<<< HEAD
         k most probable together, and whether the observed one is of them. ``seen``: of all that occurred in
         training. ``f1``, ``f1_map``, ``hamming_loss``, ``kendall_tau``, ``brier``, ``brier_joint``, ``effective``;
         ``listed``: one number, 1 or 0.
-=======
-        k most probable together, and whether the observed one is of them. ``seen``: of all that occurred in training.
-        ``f1``, ``f1_map``, ``hamming_loss``, ``kendall_tau``, ``brier``, ``brier_joint``, ``effective``; ``listed``:
-        one number, 1 or 0.
->>>>>>> h4b
     """
     space, kind = model.space, model.record.schema.kind
     distinct, of_row = distinct_contexts(context)

@@ -13,6 +13,7 @@ from jebm_core.report.answers import (
     judge_audit,
     verdict,
 )
+from jebm_core.report.decisions import answer_decisions, decision_rows
 from jebm_core.report.records import (
     CALIBRATION_CAUTION,
     CALIBRATION_TRUSTED,
@@ -40,11 +41,13 @@ __all__ = [
     "Sentence",
     "Verdict",
     "answer_calibration",
+    "answer_decisions",
     "answer_overview",
     "answer_partition",
     "answer_unseen",
     "baseline_rows",
     "coverage_rows",
+    "decision_rows",
     "event_rows",
     "judge_audit",
     "judged_part",
