@@ -7,6 +7,7 @@ given options is known; 10 % of the products are trained on.
 
 from collections.abc import Sequence
 from itertools import combinations
+from math import isnan
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -182,6 +183,8 @@ def _rows_of(data: str, found: Sequence[Result], names: tuple[str, ...]) -> list
         ("nll_neighbours", "near combinations"),
         ("nll_frequency", "smoothed frequency"),
     ):
+        if isnan(mean[key]):  # rankings have no independent parts
+            continue
         gaps = ", ".join(f"{r['nll'] - r[key]:+.3f}" for r in found)
         detail = f"{mean['nll']:.3f} beside {mean[key]:.3f}; seeds: {gaps}"
         gap = mean["nll"] - mean[key]
