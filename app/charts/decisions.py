@@ -63,6 +63,7 @@ def worth_by_threshold(
             hovertemplate=f"{axes[0]}: %{{x:.3f}}<br>{axes[1]}: %{{y:.3g}}<extra></extra>",
         )  # fmt: skip
     figure.add_vline(x=chosen, line={"color": QUIET, "dash": "dot"}, annotation_text=mark)
-    figure.update_xaxes(title_text=axes[0], range=[-0.02, 1.02])
+    most = max([chosen, *threshold], default=1.0) or 1.0
+    figure.update_xaxes(title_text=axes[0], range=[-0.02 * most, 1.02 * most])
     figure.update_yaxes(title_text=axes[1])
     return note_points(figure, len(threshold), len(threshold))

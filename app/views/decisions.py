@@ -143,7 +143,7 @@ def _worth(record: dict[str, Any], *, muted: bool) -> None:
     curve, unit = record["curve"], record["currency"]
     axis = _("Worth per row ({unit})").format(unit=unit) if unit else _("Worth per row")
     at = max(range(len(curve["value"])), key=curve["value"].__getitem__)
-    title = _("On the held-out rows a threshold of {at:.2f} would have been worth most").format(
+    title = _("On the held-out rows a threshold of {at:.3f} would have been worth most").format(
         at=curve["threshold"][at]
     )
     series = [(_("As it turned out"), curve["value"]), (_("As the model expected"), curve["expected"])]
@@ -169,6 +169,7 @@ def _worth(record: dict[str, Any], *, muted: bool) -> None:
             }
         ).round(3),
         hide_index=True,
+        placeholder="–",
         key="ways",
     )
 
