@@ -1,4 +1,4 @@
-"""``jebm evaluate --event --cohort`` and ``jebm recalibrate``: what they write, and the sentence of each wrong input."""
+"""``jebm evaluate --event --cohort`` and ``jebm recalibrate``: what they write, and what is said of wrong input."""
 
 import json
 from pathlib import Path
