@@ -91,7 +91,7 @@ def fit_replicates(
         SpecError: too few rows to halve.
         TrainingStopped, Cancelled: as `jebm_core.fit`.
 
-    Cost: about half as many fits as there are replicates.
+    Cost: half as many fits as there are replicates, and more where a part of a fit does not shrink with the rows.
     """
     count = settings.replicates
     require_rows_for(examples, count)

@@ -75,7 +75,7 @@ class FitSettings:
             what the run holds out for its evaluation.
         validation_fraction: the share of the rows that is kept.
         replicates: refits on random halves of the rows after the fit, which give every probability the interval of the
-            model itself (`jebm_core.replicates`); 0 for none, 8 cost about four fits.
+            model itself (`jebm_core.replicates`); 0 for none, 8 cost about five fits.
 
     Raises:
         SpecError: a value outside what is listed.

@@ -118,7 +118,7 @@ def settings_form(kind: Kind, start: Choice) -> Choice | None:
             key="replicates",
             help=_(
                 "The fit is done again on {count} random halves of the rows; how much a probability moves between them "
-                "says how sure the model can be of it. Takes about four times as long."
+                "says how sure the model can be of it. Takes about six times as long."
             ).format(count=REPLICATES),
         )
         sent = st.form_submit_button(_("Start training"), type="primary", key="start")
