@@ -70,7 +70,10 @@ def fit(
     ] = "auto",
     validation_fraction: Annotated[float, typer.Option(help="Share of the rows kept aside, 0.05 to 0.5.")] = 0.15,
     replicates: Annotated[
-        int, typer.Option(metavar="N", help="Fit N random halves too: intervals of the model itself; 8 cost about five fits.")
+        int,
+        typer.Option(
+            metavar="N", help="Fit N random halves too: intervals of the model itself; 8 cost about five fits."
+        ),
     ] = 0,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
