@@ -101,8 +101,9 @@ class FittedModel:
         if inputs is None:
             empty = np.zeros((len(x), 0), dtype=np.float32)
             inputs = torch.from_numpy(empty if self.classifier is None else self.classifier.predict(x))
+        inputs = self.model.reference.complete(inputs.to(self.device))
         conditions = torch.zeros(len(x), 0) if flags is None else torch.from_numpy(flags.astype(np.float32))
-        return Context(torch.from_numpy(x), torch.cat([inputs.cpu(), conditions], 1)).to(self.device)
+        return Context(torch.from_numpy(x).to(self.device), torch.cat([inputs, conditions.to(self.device)], 1))
 
     def _flags(self, table: Table) -> np.ndarray | None:
         if not isinstance(self.space, Ruled):

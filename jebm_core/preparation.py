@@ -161,6 +161,8 @@ def prepare(
             # Held-out rows have no trees of their own fold in q, so these learn from the others alone.
             trees = fit_tilted_trees(space, eta, points, fold[train], seed=settings.seed, on_part=on_part)
         reference = fit_stacked(space, eta, points, fold[train], anchors_of(points), trees) or reference
+    if reference is not None:
+        inputs = reference.complete(torch.from_numpy(inputs)).numpy()
     if compiled is not None:
         inputs = np.concatenate([inputs, flags_of_table(compiled, examples).astype(np.float32)], axis=1)
     rows = Rows(Context(torch.from_numpy(x), torch.from_numpy(inputs)), torch.from_numpy(outputs.values)).to(device)

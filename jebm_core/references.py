@@ -40,6 +40,11 @@ class Reference(nn.Module, ABC):
     def forward(self, inputs: Float[Tensor, "batch width"]) -> ReferenceDistribution:
         """q(·|x) from the reference's own inputs; a width of 0 still carries the batch size."""
 
+    def complete(self, inputs: Float[Tensor, "batch width"]) -> Float[Tensor, "batch more"]:
+        """The inputs with what is costly to compute from them, so that it is done once a row, not once a batch. What
+        was computed before is computed again: inputs may have changed since."""
+        return inputs
+
     @abstractmethod
     def to_json(self) -> dict[str, object]:
         """The constructor's settings, without tensors: those are in ``state_dict``."""
@@ -113,7 +118,7 @@ class PredictedReference(Reference):
         self.input_width = space.num_statistics
 
     def forward(self, inputs: Float[Tensor, "batch width"]) -> LinearDistribution:
-        return LinearDistribution(self.space, inputs)
+        return LinearDistribution(self.space, inputs[:, : self.input_width])
 
     def to_json(self) -> dict[str, object]:
         return {"kind": "predicted"}
@@ -166,15 +171,19 @@ class StackedReference(Reference):
         self.trees = trees
         self.register_buffer("tree_share", torch.tensor(tree_share))
 
+    def complete(self, inputs: Float[Tensor, "batch width"]) -> Float[Tensor, "batch more"]:
+        return inputs if self.trees is None else self.trees.complete(inputs)
+
     def forward(self, inputs: Float[Tensor, "batch width"]) -> MixtureDistribution:
-        components: list[ReferenceDistribution] = [LinearDistribution(self.space, inputs)]
+        eta = inputs[:, : self.input_width]
+        components: list[ReferenceDistribution] = [LinearDistribution(self.space, eta)]
         shares = [torch.ones_like(self.share)]
         if self.trees is not None:
             components.append(self.trees(inputs))
             shares = [1 - self.tree_share, self.tree_share]
         if len(self.points):
             phi = self.space.statistics(self.points)
-            expected = (self.scale * (inputs @ phi.T) + self.bias).log_softmax(-1) + torch.log1p(-self.surprise)
+            expected = (self.scale * (eta @ phi.T) + self.bias).log_softmax(-1) + torch.log1p(-self.surprise)
             log_pi = torch.logaddexp(expected, self.frequency.log() + self.surprise.log())
             components.insert(0, PointsDistribution(self.space, self.points, log_pi))
             shares = [self.share, *((1 - self.share) * share for share in shares)]

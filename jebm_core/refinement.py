@@ -21,13 +21,16 @@ from jebm_core.losses import estimated_log_partition, score_draws, total_mass
 from jebm_core.model import Context, JointModel
 from jebm_core.networks import ConstantCorrection
 from jebm_core.proposals import ListingProposal, Proposal
+from jebm_core.references import Reference
 
 CHUNK = 256
 """Contexts at a time while log Z is estimated, at most."""
 _ELEMENTS = 2**25  # numbers in a temporary tensor
 
 
-def mixed_contexts(context: Context, count: int, *, generator: torch.Generator | None = None) -> Context:
+def mixed_contexts(
+    reference: Reference, context: Context, count: int, *, generator: torch.Generator | None = None
+) -> Context:
     """Random convex combinations of pairs of rows, near one of the two: what unseen rows look like between the
     seen ones."""
     device = context.x.device
@@ -35,7 +38,7 @@ def mixed_contexts(context: Context, count: int, *, generator: torch.Generator |
     weight = torch.rand((count, 1), device=device, generator=generator).square() / 2
     return Context(
         torch.lerp(context.x[first], context.x[second], weight),
-        torch.lerp(context.reference[first], context.reference[second], weight),
+        reference.complete(torch.lerp(context.reference[first], context.reference[second], weight)),
     )
 
 
@@ -98,7 +101,7 @@ def refine_log_partition(
     model.eval()
     if isinstance(model.correction, ConstantCorrection) and train.is_single:
         return _solve_constant(model, train.condensed(), proposal, samples * contexts // CHUNK, generator)
-    pool = mixed_contexts(train, contexts, generator=generator)
+    pool = mixed_contexts(model.reference, train, contexts, generator=generator)
     inputs, base, log_z = _targets(model, pool, proposal, samples, generator, on_chunk)
     held = _targets(model, valid, proposal, 4 * samples, generator, on_chunk)
 

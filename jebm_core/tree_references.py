@@ -10,6 +10,9 @@ from jebm_core.references import Reference
 from jebm_core.spaces import OutputSpace
 from jebm_core.trees import Forest, TiltedTreeMixture, TreeMixture, Trees
 
+_ROWS = 4096
+"""Rows whose trees are walked at once."""
+
 
 @final
 class TreeReference(Reference):
@@ -59,6 +62,7 @@ class TiltedTreeReference(Reference):
 
     Which items are likely is said by x, how they go together by the trees; both are normalised exactly. a < 1 where
     the trees tell an item's chances from other items already, and c takes away the shares that trees and η both know.
+    The log of its normaliser may follow η(x) in the input (`complete`); else it is computed each time.
     """
 
     slope: Tensor
@@ -79,7 +83,15 @@ class TiltedTreeReference(Reference):
         return self.untilted.num_trees
 
     def forward(self, inputs: Float[Tensor, "batch width"]) -> TiltedTreeMixture:
-        return self.untilted(inputs[:1, :0]).tilt(self.slope * inputs + self.shift)
+        eta, known = inputs[:, : self.input_width], inputs[:, self.input_width :]
+        trees = self.untilted(inputs[:1, :0])
+        return TiltedTreeMixture(trees, self.slope * eta + self.shift, known[:, 0] if known.shape[1] else None)
+
+    @torch.no_grad()
+    def complete(self, inputs: Float[Tensor, "batch width"]) -> Float[Tensor, "batch more"]:
+        eta = inputs[:, : self.input_width]
+        known = [self(part).log_partition for part in eta.split(_ROWS)]
+        return torch.cat([eta, torch.cat(known).unsqueeze(-1)], -1)
 
     def to_json(self) -> dict[str, object]:
         return {**self.untilted.to_json(), "kind": "tilted trees"}

@@ -200,21 +200,34 @@ class TiltedTreeMixture(ReferenceDistribution):
 
     Log-probabilities are those of q, which no context changes, and a product; one walk up the trees gives A_q(θ). The
     tables of this mixture are made when marginals ask for them.
+
+    Args:
+        log_partition: A_q(θ), where it is known already: then no walk is made before draws ask for one.
     """
 
-    def __init__(self, origin: TreeMixture, theta: Float[Tensor, "batch statistic"]) -> None:
+    def __init__(
+        self,
+        origin: TreeMixture,
+        theta: Float[Tensor, "batch statistic"],
+        log_partition: Float[Tensor, " batch"] | None = None,
+    ) -> None:
         self.space, self.origin, self.theta = origin.space, origin, theta
-        self._energy, log_z = origin.upwards(theta)
-        self._log_weights = origin.log_weights + log_z
-        self.log_partition = self._log_weights.logsumexp(-1)
+        self.log_partition = self._walk[1].logsumexp(-1) if log_partition is None else log_partition
         self._last: tuple[Tensor, TiltedTreeMixture] | None = None
+
+    @cached_property
+    def _walk(self) -> tuple[Float[Tensor, "place option batch"], Float[Tensor, "batch tree"]]:
+        """Energies with all that hangs below them; log of the trees' weights, not normalised."""
+        energy, log_z = self.origin.upwards(self.theta)
+        return energy, self.origin.log_weights + log_z
 
     @cached_property
     def mixture(self) -> TreeMixture:
         """The same distribution with tables of its own."""
-        tables, energy = self.origin.log_tables, self._energy.permute(2, 0, 1)
+        (energy, log_weights), tables = self._walk, self.origin.log_tables
+        energy = energy.permute(2, 0, 1)
         tables = (tables + energy.reshape(len(energy), *tables.shape[1:3], 1, -1)).log_softmax(-1)
-        return TreeMixture(self.space, self.origin.forest, tables, self._log_weights)
+        return TreeMixture(self.space, self.origin.forest, tables, log_weights)
 
     def log_prob(self, y: Integer[Tensor, "*sample batch item"]) -> Float[Tensor, "*sample batch"]:
         energy = (self.space.statistics(y) * self.theta).sum(-1)
@@ -229,7 +242,8 @@ class TiltedTreeMixture(ReferenceDistribution):
     def sample(
         self, num_samples: int, *, generator: torch.Generator | None = None
     ) -> Integer[Tensor, "sample batch item"]:
-        return self.origin.sample_tilted(self._log_weights, self._energy, num_samples, generator)
+        energy, log_weights = self._walk
+        return self.origin.sample_tilted(log_weights, energy, num_samples, generator)
 
     def log_normalizer(self, theta: Float[Tensor, "batch statistic"]) -> Float[Tensor, " batch"]:
         return self.tilt(theta).log_partition - self.log_partition

@@ -166,7 +166,7 @@ def test_held_out_rows_are_scored(space: str, affinity: str):
 @pytest.mark.parametrize("base", ["tilt", "meanfield", "anchored"])
 def test_the_log_partition_is_refined(base: str):
     model, rows = make(SPACES["configurations"], "pairwise", base=base)
-    context = mixed_contexts(rows.context, 9)
+    context = mixed_contexts(model.reference, rows.context, 9)
     for proposal in proposals(model, rows).values():
         inputs, value, log_z = _targets(model, context, proposal, 5, None)
         _objective(value + model.correction(inputs), log_z).backward()

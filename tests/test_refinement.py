@@ -8,9 +8,11 @@ from jebm_core.errors import Cancelled
 from jebm_core.model import Context, JointModel
 from jebm_core.proposals import ListingProposal
 from jebm_core.recipes import Architecture, build_model
+from jebm_core.references import UniformReference
 from jebm_core.refinement import mixed_contexts, refine_log_partition
+from jebm_core.tree_references import TiltedTreeReference
 from tests import oracle
-from tests.contract.cases import subsets
+from tests.contract.cases import some_trees, subsets
 from tests.oracle import seeded, uniform
 
 SPACE = subsets(4)
@@ -106,7 +108,7 @@ def test_refinement_stops_when_asked():
 
 def test_mixed_contexts_lie_between_two_rows_and_nearer_to_the_first():
     context = Context(uniform(5, 2, 3), uniform(6, 2, 1))
-    mixed = mixed_contexts(context, 300, generator=seeded(7))
+    mixed = mixed_contexts(UniformReference(SPACE), context, 300, generator=seeded(7))
     low, high = context.x.amin(0), context.x.amax(0)
     assert ((mixed.x >= low - 1e-6) & (mixed.x <= high + 1e-6)).all()
     share = (mixed.x - context.x[0]) / (context.x[1] - context.x[0])
@@ -114,5 +116,12 @@ def test_mixed_contexts_lie_between_two_rows_and_nearer_to_the_first():
     of_reference = (mixed.reference - context.reference[0]) / (context.reference[1] - context.reference[0])
     torch.testing.assert_close(of_reference, share[:, :1], atol=1e-4, rtol=1e-4)
     assert (torch.minimum(share, 1 - share) <= 0.5 + 1e-5).all()
-    again = mixed_contexts(context, 300, generator=seeded(7))
+    again = mixed_contexts(UniformReference(SPACE), context, 300, generator=seeded(7))
     assert torch.equal(mixed.x, again.x)
+
+
+def test_what_was_computed_from_inputs_is_computed_again_where_they_are_mixed():
+    reference = TiltedTreeReference(SPACE, some_trees(SPACE))
+    inputs = reference.complete(uniform(6, 2, SPACE.num_statistics, spread=4.0))
+    mixed = mixed_contexts(reference, Context(uniform(5, 2, 3), inputs), 20, generator=seeded(7)).reference
+    torch.testing.assert_close(mixed, reference.complete(mixed[:, : SPACE.num_statistics]))

@@ -13,13 +13,14 @@ from jebm_core.evaluation.annealing import anneal
 from jebm_core.evaluation.partition import audit_partition
 from jebm_core.model import Context
 from jebm_core.preparation import Given, prepare
+from jebm_core.references import StackedReference
 from jebm_core.rules.notation.parser import parse_rules
 from jebm_core.spaces import OutputSpace, Subsets
 from jebm_core.tables import Examples
 from jebm_core.tree_learning import MIXTURES, PRIOR, _Learner, best_tree, fit_trees
-from jebm_core.tree_references import TreeReference
+from jebm_core.tree_references import TiltedTreeReference, TreeReference
 from jebm_core.trees import Forest, TreeMixture, Trees
-from tests.contract.cases import configurations, some_trees, subsets
+from tests.contract.cases import configurations, distinct_outputs, some_trees, subsets
 from tests.oracle import seeded, uniform
 
 SPACES = {"subsets": subsets(5), "configurations": configurations(3, 2, 4)}
@@ -297,3 +298,29 @@ def test_a_tilt_that_was_first_asked_for_without_gradients_has_them_later():
     assert q.tilt(theta) is q.tilt(theta)  # one walk for the base, the draws and their weights
     (gradient,) = torch.autograd.grad(q.log_normalizer(theta).sum(), theta)
     torch.testing.assert_close(gradient, q.tilt(theta).marginals().detach())
+
+
+@every_space
+def test_completed_inputs_give_the_same_distribution_with_one_walk_less(
+    space: OutputSpace, monkeypatch: pytest.MonkeyPatch
+):
+    trees = TiltedTreeReference(space, some_trees(space), slope=0.7, shift=uniform(5, space.num_statistics))
+    points = distinct_outputs(space)
+    stacked = StackedReference(
+        space, points, uniform(6, len(points)), torch.ones(len(points)) / len(points), trees=trees, tree_share=0.4
+    )
+    theta, y = uniform(7, 3, space.num_statistics), space.listing().unsqueeze(1).expand(-1, 3, -1)
+    walks = []
+    upwards = TreeMixture.upwards
+    monkeypatch.setattr(TreeMixture, "upwards", lambda q, tilt: walks.append(1) or upwards(q, tilt))
+    for reference in (trees, stacked):
+        inputs = uniform(8, 3, reference.input_width)
+        found, counted = [], []
+        for given in (inputs, reference.complete(inputs)):
+            walks.clear()
+            q = reference(given)
+            first = q.log_prob(y), q.log_normalizer(theta)
+            counted.append(len(walks))
+            found.append([*first, q.tilt(theta).log_prob(y), q.sample(50, generator=seeded(3))])
+        torch.testing.assert_close(*found)
+        assert counted == [2, 1]
