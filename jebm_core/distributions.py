@@ -42,6 +42,13 @@ class ReferenceDistribution(ABC):
     ) -> Integer[Tensor, "sample batch item"]:
         """i.i.d. draws."""
 
+    def weighted_sample(
+        self, num_samples: int, *, generator: torch.Generator | None = None
+    ) -> tuple[Integer[Tensor, "sample batch item"], Float[Tensor, "sample batch"] | None]:
+        """Draws y of a distribution r that is close to q and costs less to draw from, and log q(y) − log r(y); None for
+        0, where q itself costs no more."""
+        return self.sample(num_samples, generator=generator), None
+
     @abstractmethod
     def log_normalizer(self, theta: Float[Tensor, "batch statistic"]) -> Float[Tensor, " batch"]:
         """A_q(θ), differentiable."""

@@ -29,12 +29,12 @@ from jebm_core.preparation import Given, prepare
 from jebm_core.progress import Progress
 from jebm_core.proposals import ListingProposal, TiltProposal
 from jebm_core.recipes import (
-    QUADRATIC,
     build_model,
     choose_architecture,
     choose_plan,
     choose_proposals,
     independent_architecture,
+    joins_items,
 )
 from jebm_core.record import ModelRecord
 from jebm_core.refinement import refine_log_partition, residual_interval
@@ -155,7 +155,7 @@ class _Run:
 
         independent: JointModel | None = None
         closed_form = self.space.exact_linear and not self.space.checks_draws
-        if closed_form and shape.affinity in QUADRATIC and settings.divergence == "kl":
+        if closed_form and joins_items(self.space, shape) and settings.divergence == "kl":
             independent = self.train_independent(shape, train, valid, plan)
 
         torch.manual_seed(settings.seed)

@@ -84,19 +84,22 @@ class ReferenceProposal(Proposal):
 
 @final
 class TiltProposal(Proposal):
-    """r = q_θ: exact for the linear part of g; what remains is the noise of e^h."""
+    """r = q_θ, or what costs less to draw from and is close to it: exact for the linear part of g; what remains is the
+    noise of e^h."""
 
     name = "tilt"
 
     def draw(self, p: ConditionalModel, num_samples: int, *, generator: torch.Generator | None = None) -> Draws:
         theta = p.scores.theta
         with torch.no_grad():
-            y = p.reference.tilt(theta).sample(num_samples, generator=generator)
+            y, log_ratio = p.reference.tilt(theta).weighted_sample(num_samples, generator=generator)
             log_normalizer = p.reference.log_normalizer(theta).detach()
         phi = p.space.statistics(y)
         linear = linear_energy(phi, p.scores.theta)
-        # log q − log r = A_q(θ) − ⟨θ, φ⟩: q itself cancels.
+        # log q − log q_θ = A_q(θ) − ⟨θ, φ⟩: q itself cancels.
         log_weight = log_normalizer - linear.detach() - math.log(num_samples)
+        if log_ratio is not None:
+            log_weight = log_weight + log_ratio
         none = y.new_zeros(0, p.space.num_items)
         return Draws(y, log_weight, none, log_weight.new_zeros(0, y.shape[1]), phi=phi, linear=linear)
 

@@ -41,6 +41,7 @@ from jebm_core.spaces import MAX_LISTING, Configurations, OutputSpace, Rankings,
 from jebm_core.steps import Plan, Rows
 from jebm_core.tree_references import TiltedTreeReference, TreeReference
 
+_ITEMS_ALONE = {"stacked": "predicted", "trees": "marginals"}
 QUADRATIC = ("pairwise", "pairwise-constant", "lowrank", "lowrank-constant")
 """Affinities whose interactions are pairs."""
 MAX_FULL_STATISTICS = 48
@@ -325,11 +326,15 @@ def choose_plan(space: OutputSpace, train: Rows, settings: FitSettings, shape: A
 
 
 def independent_architecture(shape: Architecture) -> Architecture:
-    """The same network without interactions: independent items, exactly normalised."""
+    """The same network without interactions, on what q knows of items alone: independent items, exactly normalised."""
     plain = dataclasses.replace(shape, affinity="unary", base="tilt", anchors=0, correction="constant", divergence="kl")
-    # The same marginals, without what is known of whole combinations.
-    alone = {"stacked": "predicted", "trees": "marginals"}.get(shape.reference)
+    alone = _ITEMS_ALONE.get(shape.reference)
     return plain if alone is None else dataclasses.replace(plain, reference=alone, candidates=0, trees=0)
+
+
+def joins_items(space: OutputSpace, shape: Architecture) -> bool:
+    """Whether the model is more than its `independent_architecture`: it has pairs, or q knows how items go together."""
+    return shape.affinity in QUADRATIC or (shape.reference in _ITEMS_ALONE and not isinstance(space.whole, Rankings))
 
 
 def describe_space(

@@ -7,7 +7,7 @@ from jebm_core.recipes import Architecture
 from jebm_core.settings import FitSettings
 from jebm_core.tables import FeatureEncoder, OutputSchema
 
-FORMAT = 1
+FORMAT = 2
 
 
 @final

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from jebm_core.discounted import DiscountedDistribution
 from jebm_core.distributions import (
     LinearDistribution,
     MixtureDistribution,
@@ -23,6 +24,9 @@ from jebm_core.errors import SpecError
 from jebm_core.spaces import OutputSpace, Rankings, Ruled
 from jebm_core.spaces.neighbours import one_change_away
 from jebm_core.weighted import WeightedDistribution, WeightedRules, flags_of
+
+COMPLETED = 4096
+"""Rows whose inputs are completed at once (`Reference.complete`)."""
 
 
 class Reference(nn.Module, ABC):
@@ -128,14 +132,15 @@ class PredictedReference(Reference):
 class StackedReference(Reference):
     """Predicted marginals, how items go together in trees, and what observed combinations have beyond both:
 
-        q(y|x) = α Σ_t π_t(x) 1[y = y_t] + (1 − α) ((1 − β) q_η(x)(y) + β q_trees(y|x)),
+        q(y|x) ∝ e^{γ 1[y ∈ table]} (α Σ_t π_t(x) 1[y = y_t] + (1 − α) ((1 − β) q_η(x)(y) + β q_trees(y|x))),
         π_t(x) = (1 − ε) softmax_t(s ⟨η(x), φ(y_t)⟩ + b_t) + ε f_t,
 
     with η(x) the input, as in `PredictedReference`, y_t a table of observed combinations and f_t their shares among the
-    training rows, q_trees trees that x tilts (`jebm_core.tree_references`), and s, b, α, β, ε fitted to out-of-fold η
-    (`jebm_core.stacking`). On combinations that keep coming back it knows how the items go together; on all others it
+    training rows, q_trees trees that x tilts (`jebm_core.tree_references`), and s, b, α, β, ε, γ fitted to out-of-fold
+    η (`jebm_core.stacking`). On combinations that keep coming back it knows how the items go together; on all others it
     is what classifiers and trees say. s < 1 where the classifiers count the same evidence several times; ε is how often
-    they are wrong however sure they are. The table may be empty, and there may be no trees.
+    they are wrong however sure they are; γ < 0 where all of them expect observed combinations back too often. The table
+    may be empty, and there may be no trees; γ needs both.
     """
 
     points: Tensor
@@ -145,6 +150,7 @@ class StackedReference(Reference):
     share: Tensor
     surprise: Tensor
     tree_share: Tensor
+    log_discount: Tensor
 
     def __init__(
         self,
@@ -158,6 +164,7 @@ class StackedReference(Reference):
         surprise: float = 0.01,
         trees: Reference | None = None,
         tree_share: float = 0.0,
+        log_discount: float = 0.0,
     ) -> None:
         super().__init__()
         self.space = space
@@ -170,11 +177,29 @@ class StackedReference(Reference):
         self.register_buffer("surprise", torch.tensor(surprise))
         self.trees = trees
         self.register_buffer("tree_share", torch.tensor(tree_share))
+        self.register_buffer("log_discount", torch.tensor(log_discount))
 
+    @torch.no_grad()
     def complete(self, inputs: Float[Tensor, "batch width"]) -> Float[Tensor, "batch more"]:
-        return inputs if self.trees is None else self.trees.complete(inputs)
+        if self.trees is None:
+            return inputs
+        inputs = self.trees.complete(inputs)
+        if not len(self.points):
+            return inputs
+        masses = [self._discounted(self._mixture(part)).log_mass for part in inputs.split(COMPLETED)]
+        return torch.cat([inputs, torch.cat(masses).unsqueeze(-1)], -1)
 
-    def forward(self, inputs: Float[Tensor, "batch width"]) -> MixtureDistribution:
+    def forward(self, inputs: Float[Tensor, "batch width"]) -> MixtureDistribution | DiscountedDistribution:
+        width = self.input_width + 1
+        mixture, known = self._mixture(inputs[:, :width]), inputs[:, width:]
+        if self.trees is None or not len(self.points):
+            return mixture
+        return self._discounted(mixture, known[:, 0] if known.shape[1] else None)
+
+    def _discounted(self, q: MixtureDistribution, log_mass: Tensor | None = None) -> DiscountedDistribution:
+        return DiscountedDistribution(q, self.points, self.log_discount, log_mass)
+
+    def _mixture(self, inputs: Float[Tensor, "batch width"]) -> MixtureDistribution:
         eta = inputs[:, : self.input_width]
         components: list[ReferenceDistribution] = [LinearDistribution(self.space, eta)]
         shares = [torch.ones_like(self.share)]

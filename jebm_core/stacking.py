@@ -1,5 +1,7 @@
 """Fit a `StackedReference`: which observed combinations get a probability of their own, and how much."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -7,7 +9,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from jebm_core.references import StackedReference
+from jebm_core.references import COMPLETED, StackedReference
 from jebm_core.spaces import OutputSpace
 from jebm_core.tree_tilting import TiltedTrees
 
@@ -37,7 +39,8 @@ def fit_stacked(
     trees and one that independent items said better. With few rows nothing is ever certain.
 
     A row's combination counts as known, and competes for its probability, only where it also occurs outside of the
-    row's own fold: else a combination that was seen once would look like one that is to be expected again.
+    row's own fold: else a combination that was seen once would look like one that is to be expected again. γ comes
+    last, see `_log_discount`.
 
     Args:
         eta: out-of-fold natural parameters.
@@ -49,8 +52,8 @@ def fit_stacked(
     """
     given = eta, y
     kept = torch.from_numpy(np.linspace(0, len(y) - 1, min(len(y), MAX_ROWS)).round().astype(np.int64))
-    known, which = _known(space, y, fold, points)
-    eta, y, known, which = eta[kept].double(), y[kept], known[torch.from_numpy(fold)[kept]], which[kept]
+    occurs, which = _known(space, y, fold, points)
+    eta, y, known, which = eta[kept].double(), y[kept], occurs[torch.from_numpy(fold)[kept]], which[kept]
     phi = space.statistics(points).double()
     score = eta @ phi.T
     background = (eta * space.statistics(y).double()).sum(-1) - space.linear_log_partition(eta)
@@ -91,17 +94,54 @@ def fit_stacked(
     if trees is not None and tree_share < LEAST_TREE_SHARE:
         return fit_stacked(space, *given, fold, points)
     dtype = torch.get_default_dtype()
-    return StackedReference(
-        space,
-        points,
-        bias.detach().to(dtype),
-        frequency.to(dtype),
-        scale=scale.item(),
-        share=share,
-        surprise=surprise,
-        trees=None if trees is None else trees.reference,
-        tree_share=tree_share,
-    )
+    table = bias.detach().to(dtype), frequency.to(dtype)
+    how = {"scale": scale.item(), "share": share, "surprise": surprise, "tree_share": tree_share}
+    if trees is None:
+        return StackedReference(space, points, *table, **how)
+
+    def apart(fold: int) -> StackedReference:
+        """q as the rows of a fold see it: from a table and trees that know nothing of them."""
+        own, seen = (part[occurs[fold]] for part in table)
+        return StackedReference(space, points[occurs[fold]], own, seen / seen.sum(), trees=trees.apart[fold], **how)
+
+    of = torch.from_numpy(fold)[kept]
+    parts = [(apart(number), given[0][kept][of == number], listed[of == number]) for number in of.unique().tolist()]
+    return StackedReference(space, points, *table, trees=trees.reference, log_discount=_log_discount(parts), **how)
+
+
+def _log_discount(
+    parts: Sequence[tuple[StackedReference, Tensor, Tensor]],
+) -> float:
+    """Maximum likelihood of γ, all else as it is,
+
+        max Σ_n γ 1[y_n ∈ A_n] − log(1 + (e^γ − 1) q_n(A_n)) − γ²/2,
+
+    with A_n the table without the row's own fold: its probability is what it should be on average.
+
+    Args:
+        parts: for each fold q without a discount, by what is known outside of it; η [row, statistic]; whether a row's
+            combination is listed there [row].
+    """
+    mass, seen = [], []
+    with torch.no_grad():
+        for q, eta, listed in parts:
+            if len(q.points):
+                mass += [q(part).log_prob_of(q.points).exp().sum(0) for part in eta.split(COMPLETED)]
+                seen.append(listed)
+    if not mass:
+        return 0.0
+    share, back = torch.cat(mass).double(), torch.cat(seen).double()
+    gamma = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([gamma], max_iter=50, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = (torch.log1p(torch.expm1(gamma) * share) - gamma * back).sum() + gamma.square() / 2
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)  # pyright: ignore[reportArgumentType]
+    return gamma.item()
 
 
 def _trees_alone(space: OutputSpace, by_items: Tensor, trees: TiltedTrees, by_trees: Tensor) -> StackedReference | None:

@@ -6,12 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from jebm_core.references import Reference
+from jebm_core.references import COMPLETED, Reference
 from jebm_core.spaces import OutputSpace
 from jebm_core.trees import Forest, TiltedTreeMixture, TreeMixture, Trees
-
-_ROWS = 4096
-"""Rows whose trees are walked at once."""
 
 
 @final
@@ -90,7 +87,7 @@ class TiltedTreeReference(Reference):
     @torch.no_grad()
     def complete(self, inputs: Float[Tensor, "batch width"]) -> Float[Tensor, "batch more"]:
         eta = inputs[:, : self.input_width]
-        known = [self(part).log_partition for part in eta.split(_ROWS)]
+        known = [self(part).log_partition for part in eta.split(COMPLETED)]
         return torch.cat([eta, torch.cat(known).unsqueeze(-1)], -1)
 
     def to_json(self) -> dict[str, object]:

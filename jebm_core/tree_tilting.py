@@ -24,10 +24,12 @@ START = (0.6, -0.6)
 
 
 class TiltedTrees(NamedTuple):
-    """The reference for new rows, and log q of the rows it was fitted to, by trees that have not seen them."""
+    """The reference for new rows; log q of the rows it was fitted to, by trees that have not seen them; and these, one
+    a fold."""
 
     reference: TiltedTreeReference
     out_of_fold: Float[Tensor, " row"]
+    apart: tuple[TiltedTreeReference, ...]
 
 
 def fit_tilted_trees(
@@ -84,9 +86,9 @@ def fit_tilted_trees(
     with torch.no_grad():
         for rows, q in zip(parts, apart, strict=True):
             out_of_fold[rows] = log_q(rows, q)
-    return TiltedTrees(
-        TiltedTreeReference(space, trees[-1], slope=slope.item(), shift=(shift * shares).detach()), out_of_fold
-    )
+    how = {"slope": slope.item(), "shift": (shift * shares).detach()}
+    *each, whole = (TiltedTreeReference(space, part, **how) for part in trees)
+    return TiltedTrees(whole, out_of_fold, tuple(each))
 
 
 def _learn(space: OutputSpace, y: Tensor, seed: int) -> Trees:

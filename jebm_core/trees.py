@@ -106,6 +106,7 @@ class TreeMixture(ReferenceDistribution):
         self.space, self.forest, self.log_tables = space, forest, log_tables
         self.log_weights = log_weights.log_softmax(-1)
         self._places = forest.on(log_tables.device)
+        self._listed: tuple[Tensor, Tensor] | None = None
 
     def log_prob(self, y: Integer[Tensor, "*sample batch item"]) -> Float[Tensor, "*sample batch"]:
         flat = y.long().reshape(-1, *y.shape[-2:])
@@ -125,7 +126,11 @@ class TreeMixture(ReferenceDistribution):
     def log_prob_of(
         self, points: Integer[Tensor, "point item"], phi: PointStatistics | None = None
     ) -> Float[Tensor, "point batch"]:
-        return self.log_prob(points.unsqueeze(1).expand(-1, self.log_weights.shape[0], -1))
+        if len(self.log_weights) > 1:
+            return self.log_prob(points.unsqueeze(1).expand(-1, self.log_weights.shape[0], -1))
+        if self._listed is None or self._listed[0] is not points:  # a table that every batch asks for
+            self._listed = points, self.log_prob(points.unsqueeze(1))
+        return self._listed[1]
 
     def sample(
         self, num_samples: int, *, generator: torch.Generator | None = None

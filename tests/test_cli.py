@@ -522,7 +522,7 @@ def test_wrong_models(models, tables, tmp_path, capsys):
             "model.json",
             (source / "model.json").read_bytes().replace(b'"kind": "subsets"', b'"kind": "rankings"'),
         ),
-        ("later", "model.json", (source / "model.json").read_bytes().replace(b'"format": 1', b'"format": 99')),
+        ("later", "model.json", (source / "model.json").read_bytes().replace(b'"format": 2', b'"format": 99')),
     ):
         folder = tmp_path / name
         folder.mkdir()

@@ -271,10 +271,10 @@ def test_a_damaged_file_is_an_error_for_the_person(name: str, how: str, folder: 
 def test_another_format_is_named(folder: Path):
     record = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     (folder / "model.json").write_text(json.dumps({**record, "format": 99}), encoding="utf-8")
-    assert complaint(folder).endswith("expected a model of format 1, found 99; fit it again with this version.")
+    assert complaint(folder).endswith("expected a model of format 2, found 99; fit it again with this version.")
 
 
-@pytest.mark.parametrize("content", ["[]", "{}", '{"format": 1}'])
+@pytest.mark.parametrize("content", ["[]", "{}", '{"format": 2}'])
 def test_json_of_something_else_is_an_error_for_the_person(content: str, folder: Path):
     (folder / "model.json").write_text(content, encoding="utf-8")
     complaint(folder)

@@ -18,10 +18,17 @@ from jebm_core.spaces import OutputSpace
 from jebm_core.splits import held_out_rows
 from jebm_core.stacking import BIAS_VARIANCE, fit_stacked
 from jebm_core.tree_learning import fit_trees
-from jebm_core.tree_references import TreeReference
+from jebm_core.tree_references import TiltedTreeReference, TreeReference
 from jebm_core.tree_tilting import fit_tilted_trees
 from tests import oracle
-from tests.contract.cases import conditional_model, configurations, rankings, stacked_reference, subsets
+from tests.contract.cases import (
+    conditional_model,
+    configurations,
+    rankings,
+    some_trees,
+    stacked_reference,
+    subsets,
+)
 from tests.oracle import seeded, uniform, z_limit, z_scores
 from tests.test_baselines import examples
 
@@ -228,6 +235,49 @@ def test_trees_are_believed_where_items_hang_together():
     gain = stacked(new_eta).log_prob(new.unsqueeze(0)).squeeze(0) - product
     assert gain.mean() > 0.3
     torch.testing.assert_close(stacked(eta[:3]).log_prob_of(space.listing()).exp().sum(0), torch.ones(3))
+
+
+def of_trees(space: OutputSpace, rows: int, seed: int) -> tuple[Tensor, Tensor]:
+    """η, and outputs of trees that η tilts."""
+    eta = uniform(seed, rows, space.num_statistics, spread=0.5)
+    truth = TiltedTreeReference(space, some_trees(space))
+    return eta, truth(eta).sample(1, generator=seeded(seed))[0]
+
+
+def test_what_was_seen_comes_back_as_often_as_expected():
+    """250 rows, and 4,000 new ones of the same kind: seeds 1 and 2."""
+    space = subsets(8)
+    eta, y = of_trees(space, 250, 1)
+    fold = folds_of(250)
+    trees = fit_tilted_trees(space, eta, y, fold)
+    q = fit_stacked(space, eta, y, fold, anchors_of(y), trees)
+    assert q is not None
+
+    def likelihood(gamma: float) -> float:
+        total = -(gamma**2) / 2
+        for number in range(5):
+            own, others = (torch.from_numpy(part) for part in (fold == number, fold != number))
+            known = torch.tensor([bool((y[others] == point).all(1).any()) for point in q.points])
+            frequency = q.frequency[known] / q.frequency[known].sum()
+            how = {name: getattr(q, name).item() for name in ("scale", "share", "surprise", "tree_share")}
+            apart = StackedReference(
+                space, q.points[known], q.bias[known], frequency, trees=trees.apart[number], log_discount=gamma, **how
+            )
+            total += apart(eta[own]).log_prob(y[own].unsqueeze(0)).sum().item()
+        return total
+
+    gamma = q.log_discount.item()
+    assert gamma < -0.1
+    best = likelihood(gamma)
+    assert likelihood(gamma + 0.1) < best
+    assert likelihood(gamma - 0.1) < best
+
+    new_eta, new = of_trees(space, 4000, 2)
+    back = (new.unsqueeze(1) == q.points).all(-1).any(1).double().mean()
+    expected = q(new_eta).log_prob_of(q.points).exp().sum(0).mean()
+    q.log_discount.zero_()
+    without = q(new_eta).log_prob_of(q.points).exp().sum(0).mean()
+    assert (expected - back).abs() < 0.5 * (without - back).abs()
 
 
 def test_without_a_table_the_share_of_trees_has_the_largest_likelihood():

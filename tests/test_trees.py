@@ -307,7 +307,13 @@ def test_completed_inputs_give_the_same_distribution_with_one_walk_less(
     trees = TiltedTreeReference(space, some_trees(space), slope=0.7, shift=uniform(5, space.num_statistics))
     points = distinct_outputs(space)
     stacked = StackedReference(
-        space, points, uniform(6, len(points)), torch.ones(len(points)) / len(points), trees=trees, tree_share=0.4
+        space,
+        points,
+        uniform(6, len(points)),
+        torch.ones(len(points)) / len(points),
+        trees=trees,
+        tree_share=0.4,
+        log_discount=-0.5,
     )
     theta, y = uniform(7, 3, space.num_statistics), space.listing().unsqueeze(1).expand(-1, 3, -1)
     walks = []

@@ -17,6 +17,7 @@ from jebm_core.evaluation.neighbours import neighbour_log_prob
 from jebm_core.evaluation.partition import audit_partition
 from jebm_core.fitted import FittedModel
 from jebm_core.model import Context
+from jebm_core.recipes import joins_items
 from jebm_core.spaces import Rankings
 
 
@@ -56,7 +57,7 @@ def likelihoods(
     if model.independent is not None:
         parts = [model.independent(c).log_prob(y[r].unsqueeze(0)).squeeze(0) for r, c in model.chunks(context)]
         nll["nll_independent"] = -torch.cat(parts)
-    elif model.model.affinity.interaction is None and not isinstance(model.space.whole, Rankings):
+    elif not (joins_items(model.space, model.record.architecture) or isinstance(model.space.whole, Rankings)):
         nll["nll_independent"] = nll["nll"]
     values = {key: value.cpu().double().numpy() for key, value in nll.items()}
     if audit is None:

@@ -220,7 +220,12 @@ def some_trees(space: OutputSpace, trees: int = 3) -> Trees:
 TREES: dict[str, Callable[[OutputSpace], Reference]] = {
     "trees": lambda space: TreeReference(space, some_trees(space)),
     "tilted trees": lambda space: tilted_trees(space),
-    "stacked on trees": lambda space: stacked_reference(space, trees=tilted_trees(space), tree_share=0.3),
+    "stacked on trees": lambda space: stacked_reference(
+        space, trees=tilted_trees(space), tree_share=0.3, log_discount=-0.9
+    ),
+    "stacked on trees, the table likelier": lambda space: stacked_reference(
+        space, trees=tilted_trees(space), tree_share=0.3, log_discount=0.6
+    ),
 }
 """References of spaces whose items are independent but for what a model says: `PRODUCTS`."""
 

@@ -103,7 +103,7 @@ def test_every_reference_and_distribution_has_a_case():
     plain = {type(build(space)).__name__ for build in (REFERENCES | TREES).values()}
     references = plain | {type(weighed).__name__}
     assert final_classes(Reference) == references
-    found = {type(build(space)).__name__ for build in (*DISTRIBUTIONS.values(), _trees, _tilted_trees)}
+    found = {type(build(space)).__name__ for build in (*DISTRIBUTIONS.values(), *OF_PRODUCTS.values())}
     found |= {type(weighed(reference_inputs(weighed, BATCH))).__name__}
     assert final_classes(ReferenceDistribution) - {"UniformRankings"} == found  # that one: tests/test_large_rankings.py
 
@@ -162,6 +162,23 @@ def test_draws_fit_the_density(build: Callable[[OutputSpace], ReferenceDistribut
     assert (index >= 0).all()
     for row in range(BATCH):
         assert oracle.fit_p_value(index[:, row], probabilities[:, row]) > FALSE_ALARM
+
+
+@every_case
+def test_weighted_draws_have_the_density_that_they_say(
+    build: Callable[[OutputSpace], ReferenceDistribution], space: OutputSpace
+):
+    q = build(space).tilt(uniform(43, BATCH, space.num_statistics))
+    y, log_ratio = q.weighted_sample(10_000, generator=seeded(44))  # seed 44; false-alarm rate 1e-4 a row
+    index, log_r = oracle.index_of(space, y), listed(q)
+    if log_ratio is not None:
+        said = torch.zeros_like(log_r).scatter(0, index, log_ratio)
+        torch.testing.assert_close(said.gather(0, index), log_ratio)  # the same each time that a combination is drawn
+        log_r = log_r - said  # where nothing was drawn r is as unlikely as q, which differ by a factor of 3 at most
+        drawn = torch.zeros_like(log_r).scatter(0, index, 1.0)
+        assert ((drawn * log_r.exp()).sum(0) < 1 + 1e-9).all()
+    for row in range(BATCH):
+        assert oracle.fit_p_value(index[:, row], log_r[:, row].softmax(0)) > FALSE_ALARM
 
 
 @pytest.mark.parametrize("build", ALL.values(), ids=ALL)
