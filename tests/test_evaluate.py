@@ -4,6 +4,7 @@ import functools
 import io
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -71,10 +72,10 @@ def examples_of(kind: str, rows: int, seed: int, *, like: FittedModel | None = N
 
 
 @functools.cache
-def fitted(kind: str, *, x: bool = True, affinity: str = "auto") -> FittedModel:
+def fitted(kind: str, *, x: bool = True, **settings: Any) -> FittedModel:
     """A small fit, shared by the tests of evaluation."""
     torch.set_num_threads(1)
-    return fit(examples_of(kind, 300, 0, x=x), FitSettings(epochs=12, affinity=affinity)).model
+    return fit(examples_of(kind, 300, 0, x=x), FitSettings(epochs=12, **settings)).model
 
 
 @functools.cache
@@ -238,10 +239,17 @@ def test_without_features_there_is_one_context() -> None:
 
 
 def test_a_model_without_interactions_is_its_own_independent_baseline() -> None:
-    model = fitted("subsets", affinity="unary")
-    model.independent = None
+    model = fitted("subsets", affinity="unary", reference="marginals")
+    assert model.independent is None
     e = evaluate(model, examples_of("subsets", 60, 1, like=model))
     assert e.nll_independent == e.nll
+
+
+def test_a_reference_that_knows_how_items_go_together_is_not_independent() -> None:
+    model = fitted("subsets", affinity="unary")
+    assert model.independent is not None
+    e = evaluate(model, examples_of("subsets", 60, 1, like=model))
+    assert e.nll_independent != e.nll
 
 
 def test_subsampled_audit_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
