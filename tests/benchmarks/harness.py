@@ -35,6 +35,7 @@ SUITES = (
     "peers",
     "sets",
     "coverage",
+    "decisions",
 )
 MODEL_CODE = ("jebm_core/*.py", "jebm_core/spaces/*.py", "jebm_core/decoding/*.py")
 TABLE_CODE = ("jebm_core/tables/*.py",)
