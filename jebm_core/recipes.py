@@ -46,8 +46,7 @@ QUADRATIC = ("pairwise", "pairwise-constant", "lowrank", "lowrank-constant")
 """Affinities whose interactions are pairs."""
 MAX_FULL_STATISTICS = 48
 """Linear statistics up to which every pair may have a weight of its own, if there are as many rows as pairs; else
-pairs share
-low-rank factors."""
+pairs share low-rank factors."""
 MAX_CONSTANT_STATISTICS = 256
 """The same for weights that no x changes; beyond it there are no pairs unless they are asked for."""
 MAX_LISTED_TRAINING = 2**10

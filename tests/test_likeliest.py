@@ -46,7 +46,6 @@ def stacked(model: FittedModel) -> FittedModel:
     points = torch.cat([model.seen.points[:5], model.space.listing()[[37]]])
     q = StackedReference(model.space, points, torch.zeros(6), torch.full((6,), 1 / 6), share=0.4)
     model.model.reference = q.requires_grad_(False)
-    model.model.reference.input_width = 0
     eta = torch.linspace(-1, 1, model.space.num_statistics)
     inner = q.forward
     q.forward = lambda inputs: inner(eta.expand(len(inputs), -1))  # pyright: ignore[reportAttributeAccessIssue]
