@@ -8,6 +8,7 @@ import streamlit as st
 from app.charts import CoverageLevels, ReliabilitySeries, compared, coverage, reliability, transform_histogram
 from app.components import place
 from app.components.answer import Quantity, quantities
+from app.components.calibration_questions import by_group, own_event, scores_in_parts
 from app.components.empty import explain, page_heading
 from app.components.figure import figure
 from app.components.language import _
@@ -51,8 +52,11 @@ def page() -> None:
     _numbers(result, Verdict(answer.verdict))
     _reliability(result, muted=answer.flagged)
     _events(result)
+    own_event(result, muted=answer.flagged)
+    by_group(result, muted=answer.flagged)
     _whole(result, muted=answer.flagged)
     _baselines(result)
+    scores_in_parts(result)
     explain(
         r"\mathrm{ECE} = \sum_b \frac{n_b}{n}\, \big|\, \bar p_b - \bar o_b \,\big| \qquad"
         r" \mathrm{PIT} = \sum_{y':\,p(y')>p(y)} p(y') + U\, p(y)",
