@@ -2,7 +2,7 @@
 
 What learned from combinations tends to believe that they come back more often than they do: the same error that
 Good–Turing estimates and the discounts of language models correct. One number corrects it, fitted out of fold
-(`jebm_core.stacking`), and the probability of the never seen is right on average.
+(`jebm_core.stacking`): there the probability of the never seen is right on average, but for the number's prior.
 """
 
 from functools import cached_property

@@ -99,19 +99,17 @@ def fit_stacked(
     if trees is None:
         return StackedReference(space, points, *table, **how)
 
-    def apart(fold: int) -> StackedReference:
+    def apart(number: int) -> StackedReference:
         """q as the rows of a fold see it: from a table and trees that know nothing of them."""
-        own, seen = (part[occurs[fold]] for part in table)
-        return StackedReference(space, points[occurs[fold]], own, seen / seen.sum(), trees=trees.apart[fold], **how)
+        own, seen = (part[occurs[number]] for part in table)
+        return StackedReference(space, points[occurs[number]], own, seen / seen.sum(), trees=trees.apart[number], **how)
 
     of = torch.from_numpy(fold)[kept]
     parts = [(apart(number), given[0][kept][of == number], listed[of == number]) for number in of.unique().tolist()]
     return StackedReference(space, points, *table, trees=trees.reference, log_discount=_log_discount(parts), **how)
 
 
-def _log_discount(
-    parts: Sequence[tuple[StackedReference, Tensor, Tensor]],
-) -> float:
+def _log_discount(parts: Sequence[tuple[StackedReference, Tensor, Tensor]]) -> float:
     """Maximum likelihood of γ, all else as it is,
 
         max Σ_n γ 1[y_n ∈ A_n] − log(1 + (e^γ − 1) q_n(A_n)) − γ²/2,

@@ -23,8 +23,8 @@ SUBJECTS = {"marginal": marked("Single events"), "joint": marked("Likeliest comb
 GROUPS = {"(missing)": marked("(missing)"), "(others)": marked("(others)")}
 
 
-def own_event(result: Result, *, muted: bool) -> None:
-    """Draw the field for an event, and how it was stated against how often it happened."""
+def own_event(result: Result, verdict: Verdict, *, muted: bool) -> None:
+    """Draw the field for an event, and what was stated of it beside what happened, as far as the run is trusted."""
     st.subheader(_("An event of your own"), anchor=False)
     written = example(result)
     text = st.text_input(
@@ -46,6 +46,7 @@ def own_event(result: Result, *, muted: bool) -> None:
         return
     low, high = percent(found.low, lang), percent(found.high, lang)
     by_draws = _("by draws, ± {width}").format(width=percent(found.stated_error, lang))
+    judged = _("Rows kept out of training.") if result.has_held_out else _("Rows of the training: none was kept out.")
     chance = _("chance alone reaches {share}").format(share=percent(found.ece_chance, lang))
     quantities(
         [
@@ -60,9 +61,9 @@ def own_event(result: Result, *, muted: bool) -> None:
             Quantity(
                 _("Error"), percent(found.ece, lang), chance, _("Expected calibration error: stated minus observed.")
             ),
-            Quantity(_("Rows"), count(found.n, lang), "", _("Rows kept out of training.")),
+            Quantity(_("Rows"), count(found.n, lang), "", judged),
         ],
-        Verdict.TRUSTED,
+        verdict,
     )  # fmt: skip
     inside = found.low <= found.mean_stated <= found.high
     stated, observed, cases = _("Stated probability"), _("Observed share"), _("Cases")

@@ -52,7 +52,7 @@ def page() -> None:
     _numbers(result, Verdict(answer.verdict))
     _reliability(result, muted=answer.flagged)
     _events(result)
-    own_event(result, muted=answer.flagged)
+    own_event(result, Verdict(answer.verdict), muted=answer.flagged)
     by_group(result, muted=answer.flagged)
     _whole(result, muted=answer.flagged)
     _baselines(result)

@@ -1,11 +1,14 @@
 """Calibration of a person's own questions: an event, groups of rows, scores in parts; in both languages."""
 
+import json
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.components import calibration_service
 from app.text import FOLDER, Language
 from jebm_core.evaluation import measured
+from jebm_core.runs import RunStore
 
 MAIN = FOLDER.parent / "main.py"
 
@@ -49,6 +52,26 @@ def test_an_event_that_cannot_be_read_is_one_sentence(lang: Language, part: str,
     assert part in said(app)
     app.text_input(key="own_event").set_value("").run()
     assert not healthy(app).error
+
+
+def test_a_run_of_no_trust_makes_no_number_of_an_event_large(finished: dict[str, str]) -> None:
+    file = RunStore().folder(finished["assembly"]).evaluation
+    whole = file.read_text(encoding="utf-8")
+    record = json.loads(whole)
+    for part in filter(None, (record["held_out"], record["train"])):
+        part["log_partition"] |= {"verdict": "do not trust", "mae": 1.7}
+    large = []
+    try:
+        for content in (whole, json.dumps(record)):
+            file.write_text(content, encoding="utf-8")
+            app = opened(finished["assembly"])
+            field = app.text_input(key="own_event")
+            field.set_value(field.placeholder).run()
+            large.append([part.value for part in healthy(app).subheader if "%" in part.value])
+    finally:
+        file.write_text(whole, encoding="utf-8")
+    assert large[0]
+    assert not large[1]
 
 
 @pytest.mark.parametrize("lang", ["en", "ja"])
