@@ -23,7 +23,7 @@ from jebm_core.rules.compiled import CompiledRules, compile_rules
 from jebm_core.rules.data import checked_note, flags_of_table, keep_valid, obeyed
 from jebm_core.rules.language import RuleSet
 from jebm_core.rules.problem import bind
-from jebm_core.settings import FitSettings
+from jebm_core.settings import FitSettings, HoldOutMode
 from jebm_core.spaces import OutputSpace, Ruled
 from jebm_core.splits import held_out_rows
 from jebm_core.stacking import fit_stacked
@@ -91,12 +91,8 @@ def prepare(
     divergence_from_name(settings.divergence)  # an unknown name is refused before any classifier has learned
     require_fit_size(examples)
     outputs, generator = examples.outputs, given.generator
-    compiled, notes = None, ()
-    if given.rules is not None:
-        compiled = compile_rules(bind(given.rules, outputs.schema, features=examples.roles.features))
-        examples, notes = keep_valid(compiled, examples)
-        notes = (*checked_note(compiled), *notes)
-        require_fit_size(examples)
+    examples, compiled, notes = _under_rules(examples, given.rules)
+    if compiled is not None:
         outputs = dataclasses.replace(examples.outputs, options=compiled.problem.schema.options)
     if settings.space not in ("auto", outputs.kind):
         raise SpecError(
@@ -107,9 +103,7 @@ def prepare(
         )
     space = describe_space(outputs.kind, outputs.names, outputs.options, compiled)
     count = len(examples.keep)
-    share = max(MIN_HELD_OUT, round(settings.validation_fraction * count)) / count
-    mode = "combinations" if settings.validation == "combinations" else "rows"
-    held_out = held_out_rows(outputs.values, share, mode, settings.seed)
+    held_out, mode = _validation_rows(outputs.values, settings)
     train, valid = np.flatnonzero(~held_out), np.flatnonzero(held_out)
     table = examples.table.part(examples.keep)
     fitting = table.part(train)
@@ -170,6 +164,34 @@ def prepare(
     if reference is not None:
         reference = reference.to(device)
     return Prepared(space, parts[0], parts[1], encoder, marginals, outputs.schema, notes, table_points, reference)
+
+
+def validation_part(examples: Examples, settings: FitSettings, rules: RuleSet | None = None) -> Examples:
+    """The rows that a fit to these examples keeps from its training, to stop by: what may choose a temperature.
+
+    Raises:
+        UserError: as `prepare`.
+    """
+    kept, _, _ = _under_rules(examples, rules)
+    return kept.part(_validation_rows(kept.outputs.values, settings)[0])
+
+
+def _under_rules(examples: Examples, rules: RuleSet | None) -> tuple[Examples, CompiledRules | None, tuple[Note, ...]]:
+    """The examples that obey the rules, and what is to be said of the others."""
+    if rules is None:
+        return examples, None, ()
+    compiled = compile_rules(bind(rules, examples.outputs.schema, features=examples.roles.features))
+    kept, notes = keep_valid(compiled, examples)
+    require_fit_size(kept)
+    return kept, compiled, (*checked_note(compiled), *notes)
+
+
+def _validation_rows(values: Int64[np.ndarray, "row item"], settings: FitSettings) -> tuple[np.ndarray, HoldOutMode]:
+    """Which rows only tell when to stop, and how they were chosen."""
+    count = len(values)
+    share = max(MIN_HELD_OUT, round(settings.validation_fraction * count)) / count
+    mode: HoldOutMode = "combinations" if settings.validation == "combinations" else "rows"
+    return held_out_rows(values, share, mode, settings.seed), mode
 
 
 def _estimators(space: OutputSpace, settings: FitSettings, rows: int, features: int, given: Given) -> list[Any]:

@@ -63,6 +63,15 @@ def test_recalibrating_writes_a_model_and_both_judgements(folder, tmp_path, caps
     record = json.loads((tmp_path / "r.json").read_text())
     assert load(out).record.summary["temperature"] == pytest.approx(record["temperature"]["value"], rel=1e-6)
     assert "emperature" in capsys.readouterr().out
+    assert {one["name"] for one in record["changes"]} == {"ece_marginal", "ece_joint", "brier", "nll"}
+    assert all(one["low"] <= one["after"] - one["before"] <= one["high"] for one in record["changes"])
+    wrong = ["--out", str(tmp_path / "none"), "--method", "platt"]
+    assert main(["recalibrate", str(folder / "model"), table, *wrong]) == 2
+    assert "found 'platt'" in capsys.readouterr().err
+    shifted = ["--out", str(tmp_path / "shifted"), "--method", "vector", "--json", str(tmp_path / "v.json")]
+    assert main(["recalibrate", str(folder / "model"), table, *shifted]) == 0
+    vector = json.loads((tmp_path / "v.json").read_text())
+    assert len(vector["shift"]) == load(tmp_path / "shifted").space.num_statistics
     few = tmp_path / "few.csv"
     few.write_text("\n".join((folder / "new.csv").read_text().splitlines()[:8]))
     assert main(["recalibrate", str(folder / "model"), str(few), "--out", str(tmp_path / "none")]) == 2

@@ -7,6 +7,7 @@ import torch
 
 from jebm_core.evaluation.measured import measure
 from jebm_core.evaluation.recalibration import choose_temperature, halves, scale_affinity, with_temperature
+from jebm_core.evaluation.vector_scaling import choose_vector, num_parts, parts_of, shift_head, with_vector
 from jebm_core.fitted import FittedModel
 from jebm_core.fitting import fit
 from jebm_core.settings import FitSettings
@@ -48,3 +49,55 @@ def test_doubled_scores_get_their_temperature_back(kind: str) -> None:
     total = mended.model(context).log_prob_of(points).logsumexp(0)
     low, high = mended.record.interval
     assert float(total.abs().median()) < 0.05 + max(-low, high)
+
+
+@pytest.mark.parametrize(("kind", "affinity"), [*AFFINITIES, ("rankings", "birkhoff"), ("rankings", "auto")])
+def test_a_shift_of_the_weights_shifts_every_score_by_its_parts(kind: str, affinity: str) -> None:
+    model = fitted(kind, affinity=affinity)
+    context, points = model.context(examples_of(kind, 20, 1, like=model).table), model.space.listing()
+    head = copy.deepcopy(model.model.affinity.linear)
+    shift = torch.randn(num_parts(head, model.space), generator=torch.Generator().manual_seed(0))
+    expected = (
+        model.model.unnormalised(context).affinity_of(points) + (parts_of(head, model.space, points) @ shift)[:, None]
+    )
+    joint = copy.deepcopy(model.model)
+    shift_head(joint.affinity.linear, shift)
+    torch.testing.assert_close(joint.unnormalised(context).affinity_of(points), expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["subsets", "rankings"])
+def test_shifted_and_doubled_scores_are_mended_together(kind: str) -> None:
+    model = fit(examples_of(kind, 600, 0), FitSettings(epochs=20, reference="uniform")).model
+    wrong = doubled(model)
+    parts = num_parts(wrong.model.affinity.linear, wrong.space)
+    harm = torch.linspace(-1.0, 1.0, parts)
+    shift_head(wrong.model.affinity.linear, harm)
+    choose, judge = halves(examples_of(kind, 600, 3, like=model), 0)
+    found = choose_vector(wrong, choose)
+    assert 1.5 < found.temperature < 2.7
+    # The harm was done to doubled scores: what takes it back is at the scale of the mended ones.
+    left = found.shift + harm / found.temperature
+    assert float((left - left.mean()).abs().mean()) < 0.3 < float(harm.abs().mean())
+    mended, alone = (
+        with_vector(wrong, found, choose),
+        with_temperature(wrong, choose_temperature(wrong, choose).value, choose),
+    )
+    before, after, by_temperature = (float(measure(m, judge).nll["nll"].mean()) for m in (wrong, mended, alone))
+    assert after < by_temperature - 0.01 < before
+    total = mended.model(mended.context(judge.table.part(judge.keep))).log_prob_of(mended.space.listing()).logsumexp(0)
+    low, high = mended.record.interval
+    assert float(total.abs().median()) < 0.05 + max(-low, high)
+
+
+def test_the_slopes_of_the_vector_are_those_of_its_loss_by_listing() -> None:
+    """At the optimum, what is expected of every part is what was observed, less the pull of the prior."""
+    model = fitted("subsets")
+    examples = examples_of("subsets", 80, 5, like=model)
+    found = choose_vector(model, examples)
+    mended = with_vector(model, found, examples)
+    points, context = mended.space.listing(), mended.context(examples.table.part(examples.keep))
+    log_p = mended.model(context).log_prob_of(points)
+    psi = parts_of(mended.model.affinity.linear, mended.space, points)
+    expected = (log_p.softmax(0).T @ psi).mean(0)
+    observed = parts_of(mended.model.affinity.linear, mended.space, torch.from_numpy(examples.outputs.values)).mean(0)
+    torch.testing.assert_close(expected, observed - found.shift / found.n, atol=0.02, rtol=0)

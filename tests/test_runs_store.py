@@ -109,24 +109,53 @@ def test_a_store_that_cannot_be_used_says_why(tmp_path: Path) -> None:
         RunStore(Home(tmp_path))
 
 
-def test_a_store_of_version_one_is_brought_up_to_date(store: RunStore) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_store_of_an_earlier_version_is_brought_up_to_date(version: int, store: RunStore) -> None:
     data = store.add_dataset(b"y_a\n1\n", "t.csv")
     run = store.enqueue(RunSpec(data.sha256, data.name))
     with Database(store.home.database).writing() as connection:
-        connection.execute("DROP TABLE generator")
-        # What a run of version 1 was described by.
+        for statement in (
+            "DROP INDEX run_by_parent",
+            *(f"ALTER TABLE run DROP COLUMN {c}" for c in ("kind", "parent")),
+        ):
+            connection.execute(statement)
+        later = {"parent", "method"}
+        if version == 1:
+            connection.execute("DROP TABLE generator")
+            later |= {"rules", "generator", "source"}
+        # What a run of that version was described by.
         text = connection.execute("SELECT spec FROM run").fetchone()[0]
-        old = {name: value for name, value in json.loads(text).items() if name not in ("rules", "generator", "source")}
+        old = {name: value for name, value in json.loads(text).items() if name not in later}
         connection.execute("UPDATE run SET spec = ?", (json.dumps(old),))
-        connection.execute("PRAGMA user_version = 1")
+        connection.execute(f"PRAGMA user_version = {version}")
     code = "import sys; from pathlib import Path; from jebm_core.runs import *; RunStore(Home(Path(sys.argv[1])))"
     line = [sys.executable, "-W", "error", "-c", code, str(store.home.folder)]
     upgrades = [subprocess.Popen(line, cwd=ROOT) for _ in range(3)]
     assert [upgrade.wait(60) for upgrade in upgrades] == [0] * 3
     new = RunStore(store.home)
     assert (new.run(run).spec.rules, new.run(run).spec.generator) == ("", "")
+    assert [view.id for view in new.list_runs()] == [run]
+    assert new.about(run, "learning-curve") == ()
     assert [dataset.name for dataset in new.datasets()] == ["t.csv"]
     assert new.generators.save("G", "a").title == "G · 1"
+
+
+def test_studies_are_found_by_their_run_and_go_with_it(store: RunStore) -> None:
+    data = store.add_dataset(b"y_a\n1\n", "t.csv")
+    run = store.enqueue(RunSpec(data.sha256, data.name))
+    of_run = {"kind_of_work": "learning-curve", "parent": run}
+    first, second = (store.enqueue(RunSpec(data.sha256, data.name, **of_run)) for _ in range(2))
+    mended = store.enqueue(RunSpec(data.sha256, data.name, kind_of_work="recalibrate", parent=run))
+    assert [view.id for view in store.list_runs()] == [mended, run]  # a study is no model
+    assert [view.id for view in store.about(run, "learning-curve")] == [second, first]
+    with Database(store.home.database).writing() as connection:
+        connection.execute("UPDATE run SET state = 'succeeded' WHERE id <> ?", (second,))
+    with pytest.raises(UserError, match="study of run"):
+        store.delete(run)
+    store.cancel(second)
+    store.delete(run)
+    assert [view.id for view in store.list_runs()] == [mended]
+    assert store.about(run, "learning-curve") == ()
 
 
 def test_generator_versions_count_up_and_never_change(store: RunStore) -> None:

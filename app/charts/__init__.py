@@ -14,6 +14,7 @@ from app.charts.combinations import (
 from app.charts.contributions import MOST_BARS, contribution_bars
 from app.charts.generators import MOST_SHARES, funnel, share_gaps
 from app.charts.intervals import compared
+from app.charts.learning import LearningPoints, learning
 from app.charts.partition import AuditedGroup, error_histogram, estimated_against_true, learned_against_audited
 from app.charts.style import COLOURS, FONT, POINT_LIMIT
 from app.charts.training import TrainingHistory, TrainingLabels, training_curves
@@ -27,6 +28,7 @@ __all__ = [
     "AuditedGroup",
     "CoverageLevels",
     "Ladder",
+    "LearningPoints",
     "ReliabilitySeries",
     "TrainingHistory",
     "TrainingLabels",
@@ -39,6 +41,7 @@ __all__ = [
     "estimated_against_true",
     "funnel",
     "learned_against_audited",
+    "learning",
     "probability_ladder",
     "reliability",
     "share_gaps",

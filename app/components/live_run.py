@@ -10,11 +10,11 @@ from app.charts import TrainingHistory, TrainingLabels, training_curves
 from app.components import place
 from app.components.figure import figure
 from app.components.language import _
-from app.components.storage import queue_position, store
+from app.components.storage import store
 from app.text import marked
 from app.text.numbers import count, decimal, duration
 from jebm_core.progress import EPOCHS
-from jebm_core.runs.records import STAGES, ProgressRow, RunView, State
+from jebm_core.runs.records import STAGES, STAGES_OF, ProgressRow, RunView, State
 
 POLL_SECONDS: Final = 2.0
 _STAGES: Final[Mapping[str, str]] = {
@@ -25,6 +25,8 @@ _STAGES: Final[Mapping[str, str]] = {
     "audit": marked("Intervals"),
     "replicates": marked("Refits on halves"),
     "evaluation": marked("Evaluation"),
+    "recalibration": marked("Recalibration"),
+    "learning-curve": marked("Learning curve"),
 }
 
 
@@ -103,7 +105,7 @@ def _of_training(rows: Sequence[ProgressRow]) -> list[Mapping[str, Any]]:
 
 
 def _waiting(view: RunView) -> None:
-    before = queue_position(view)
+    before = store().waiting_before(view.id)
     st.subheader(_("Waiting for its turn"), anchor=False, icon=":material/schedule:")
     if before:
         st.markdown(_("Runs before this one: {count}. It starts by itself.").format(count=before))
@@ -114,8 +116,9 @@ def _waiting(view: RunView) -> None:
 def _headline(view: RunView) -> None:
     lang = place.language()
     values = {} if view.progress is None else view.progress.values
-    stage = str(values.get("stage", STAGES[0]))
-    stages = [name for name in STAGES if name != "replicates" or view.spec.settings.get("replicates")]
+    known = STAGES_OF.get(view.spec.kind_of_work, STAGES)
+    stage = str(values.get("stage", known[0]))
+    stages = [name for name in known if name != "replicates" or view.spec.settings.get("replicates")]
     current = stages.index(stage) if stage in stages else 0
     if view.cancelling:
         st.subheader(_("Stopping …"), anchor=False, icon=":material/hourglass_top:")

@@ -11,7 +11,7 @@ from app.components.verdict import Colour
 from app.samples import samples
 from app.text import LANGUAGES, marked
 from app.text.numbers import moment
-from jebm_core.runs.records import RunView, State
+from jebm_core.runs.records import RECALIBRATE, RunView, State
 
 _STATES: dict[State, tuple[str, str, Colour | str]] = {
     State.QUEUED: (marked("Waiting"), ":material/schedule:", "gray"),
@@ -35,7 +35,8 @@ def run_title(view: RunView) -> str:
     # A title that was given in another language is still the sample's own.
     given = {sample.title for code in LANGUAGES for sample in samples(code)} | {""}
     own = known.get(view.spec.dataset_name) if view.spec.title in given else None
-    return own or view.spec.title or view.spec.dataset_name
+    title = own or view.spec.title or view.spec.dataset_name
+    return _("{title}, recalibrated").format(title=title) if view.spec.kind_of_work == RECALIBRATE else title
 
 
 def run_list(runs: tuple[RunView, ...]) -> None:

@@ -43,15 +43,20 @@ def start_run(spec: RunSpec) -> str:
         UserError: the run can't be written or started.
     """
     with _STARTING:
-        for run in store().list_runs():
+        for run in store().about(spec.parent, spec.kind_of_work) if spec.parent else store().list_runs():
             if not run.state.ended and run.spec.to_json() == spec.to_json():
                 return run.id
         return store().submit(spec)
 
 
-def queue_position(view: RunView) -> int:
-    """Return how many runs come before a waiting one."""
-    return sum(not run.state.ended and run.created < view.created for run in store().list_runs())
+def study_of(run_id: str) -> Mapping[str, Any]:
+    """Return what a finished study found out.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    file = store().folder(run_id).study
+    return _json(str(file), _stamp(file, "study"), marked("study"))
 
 
 def evaluation_of(run_id: str) -> Mapping[str, Any]:

@@ -10,13 +10,14 @@ from app.components.answer import Quantity, answer_line, quantities
 from app.components.empty import explain
 from app.components.language import _, sentence
 from app.components.live_run import curves
+from app.components.more_rows import more_rows
 from app.components.problem import problem
 from app.components.result import go_to_data_of, load_result, provenance
 from app.components.storage import model_record, store
 from app.components.verdict import Verdict
 from app.text.numbers import count, decimal, duration, percent
 from jebm_core.errors import UserError
-from jebm_core.runs.records import RunView
+from jebm_core.runs.records import RECALIBRATE, RunView
 
 
 def other_settings(view: RunView, *, primary: bool = False) -> None:
@@ -31,6 +32,9 @@ def other_settings(view: RunView, *, primary: bool = False) -> None:
 
 def training_result(view: RunView) -> None:
     """Draw how training went: the answer, its numbers, the curves, and the ways on."""
+    if view.spec.kind_of_work == RECALIBRATE:
+        _recalibrated(view)
+        return
     lang = place.language()
     rows = store().history(view.id)
     reports = [row.values for row in rows if row.values.get("stage") == "training"]
@@ -75,6 +79,7 @@ def training_result(view: RunView) -> None:
         verdict,
     )
     curves(rows, running=False)
+    more_rows(view)
     explain(
         r"\min_{g,\tau}\; \mathbb{E}_{(x,y)}\big[\tau(x) - g(x,y)\big]"
         r" + \mathbb{E}_x\,\mathbb{E}_{y\sim q}\big[e^{\,g(x,y)-\tau(x)}\big] - 1",
@@ -87,6 +92,16 @@ def training_result(view: RunView) -> None:
     )
     provenance(result)
     other_settings(view)
+
+
+def _recalibrated(view: RunView) -> None:
+    """Draw that a run has no training of its own, and the way to the one it started from."""
+    with st.container(border=True, key="recalibrated", gap="medium"):
+        st.markdown(_("This run took the scores of another one and recalibrated them; only that one was trained."))
+        if st.button(_("See how it was trained"), key="open_trained", type="primary"):
+            place.put(run=view.spec.parent)
+            st.rerun()
+    _ways_on()
 
 
 def _held_out_objective(report: Mapping[str, Any]) -> float:

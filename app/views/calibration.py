@@ -12,6 +12,7 @@ from app.components.calibration_questions import by_group, own_event, scores_in_
 from app.components.empty import explain, page_heading
 from app.components.figure import figure
 from app.components.language import _
+from app.components.recalibration import recalibration
 from app.components.result import Result, draw_answer, open_result, provenance
 from app.components.verdict import Verdict
 from app.text import marked
@@ -56,6 +57,7 @@ def page() -> None:
     by_group(result, muted=answer.flagged)
     _whole(result, muted=answer.flagged)
     _baselines(result)
+    recalibration(result)
     scores_in_parts(result)
     explain(
         r"\mathrm{ECE} = \sum_b \frac{n_b}{n}\, \big|\, \bar p_b - \bar o_b \,\big| \qquad"

@@ -1,4 +1,4 @@
-"""``jebm recalibrate``: weaken or strengthen the scores of a model until its probabilities fit labelled rows."""
+"""``jebm recalibrate``: weaken, strengthen or shift the scores of a model until its probabilities fit labelled rows."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,19 +11,28 @@ from jebm_core.cli.output import require_writable, show, tell, tell_notes, write
 from jebm_core.errors import TableError
 
 LEAST_ROWS = 40
+NAMES = {
+    "ece_marginal": "calibration error of outputs",
+    "ece_joint": "calibration error of the likeliest combination",
+    "brier": "Brier score of outputs",
+    "nll": "negative log-likelihood, audited (nats)",
+}
 
 
 def recalibrate(
     model: ModelArgument,
     table: TableArgument,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the recalibrated model goes.")],
+    method: Annotated[
+        str, typer.Option(metavar="NAME", help="temperature: one number for all scores; vector: a shift a part too.")
+    ] = "temperature",
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     json: JsonOption = None,
 ) -> None:
-    """Choose a temperature of the scores on labelled rows.
+    """Choose a temperature of the scores on labelled rows, and a shift of every part where asked for.
 
-    Half of the rows choose it, the other half judges it; the log-partition is fitted again.
+    Half of the rows choose, the other half judges; the log-partition is fitted again.
 
     Example: jebm recalibrate model validation.csv --out model2
     """
@@ -42,23 +51,28 @@ def recalibrate(
             count=len(examples.keep),
             least=LEAST_ROWS,
         )
-    import dataclasses
-
-    from jebm_core.evaluation import evaluate
-    from jebm_core.evaluation.recalibration import choose_temperature, halves, with_temperature
+    from jebm_core.evaluation.changes import compare
+    from jebm_core.evaluation.measured import measure
+    from jebm_core.evaluation.recalibrated import recalibrated
+    from jebm_core.evaluation.recalibration import halves
 
     choose, judge = halves(examples, seed)
-    tell(f"{len(choose.keep)} rows choose the temperature, {len(judge.keep)} others judge it.")
-    found = choose_temperature(fitted, choose, seed=seed)
-    mended = with_temperature(fitted, found.value, choose, seed=seed)
-    parts = {name: evaluate(m, judge, seed=seed) for name, m in (("before", fitted), ("after", mended))}
-    mended.save(out)
-    keys = ("n", "nll", "nll_learned", "ece_marginal", "ece_joint")
-    record = {"temperature": dataclasses.asdict(found)}
-    record |= {name: {key: getattr(part, key) for key in keys} for name, part in parts.items()}
+    tell(f"{len(choose.keep)} rows choose, {len(judge.keep)} others judge.")
+    found = recalibrated(fitted, choose, method, seed=seed)
+    changes = compare(measure(fitted, judge, seed=seed), measure(found.model, judge, seed=seed), seed=seed)
+    found.model.save(out)
+    record = {"method": method, **found.to_json(), "n": len(judge.keep), "changes": [vars(one) for one in changes]}
     write_json(json, record)
-    names = {"nll": "negative log-likelihood, audited (nats)", "ece_marginal": "calibration error of outputs"}
-    names["ece_joint"] = "calibration error of combinations"
-    lines = [f"Temperature {found.value:.3f} ({found.low:.3f} to {found.high:.3f})"]
-    lines += [f"  {word:<45}{record['before'][key]:.4f} → {record['after'][key]:.4f}" for key, word in names.items()]
+    chosen = record["temperature"]
+    bounds = ""
+    if "low" in chosen:
+        bounds = f" ({chosen['low']:.3f} or more)"
+        if chosen["high"] is not None:
+            bounds = f" ({chosen['low']:.3f} to {chosen['high']:.3f})"
+    lines = [f"Temperature {chosen['value']:.3f}{bounds}"]
+    if "shift" in record:
+        lines.append(f"Shifts of {len(record['shift'])} parts, up to {max(map(abs, record['shift'])):.3f} nats")
+    for one in changes:
+        change = f"{one.before:.4f} → {one.after:.4f}  (change {one.low:+.4f} to {one.high:+.4f})"
+        lines.append(f"  {NAMES[one.name]:<45}{change}")
     show(lines, json)

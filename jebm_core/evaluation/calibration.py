@@ -155,26 +155,42 @@ def reliability(
     Chance is simulated by giving all deviations of a row one random sign, which keeps how events of a row go together.
     Cost O(cells · log cells + resamples · rows · bins).
     """
-    flat = probability.ravel()
-    edges = np.unique(np.quantile(flat, np.arange(1, MAX_BINS) / MAX_BINS, method="inverted_cdf"))
-    place = np.searchsorted(edges, probability, side="left")
-    inside = np.stack([place == b for b in range(len(edges) + 1)])  # [bin, row, event]
-    counts = inside.sum(2).T.astype(np.float64)
-    stated = np.stack([np.where(part, probability, 0.0).sum(1) for part in inside], 1)
-    true = (inside & happened).sum(2).T.astype(np.float64)
-
-    gap = stated - true  # [row, bin]: summed over rows it is n_b·(mean stated − observed share)
-    ece = float(np.abs(gap.sum(0)).sum() / flat.size)
-    again = np.abs(resampled.counts @ gap).sum(1) / flat.size
+    counts, stated, true = _binned(probability, happened)
+    gap, cells = stated - true, probability.size
+    ece = float(np.abs(gap.sum(0)).sum() / cells)
+    again = np.abs(resampled.counts @ gap).sum(1) / cells
     # A resample adds noise to noise, so its ECE is larger on average; that excess is taken off both ends.
     low, high = np.quantile(again, [0.025, 0.975]) - max(0.0, float(again.mean()) - ece)
-    chance = float(np.quantile(np.abs(resampled.signs @ gap).sum(1) / flat.size, 0.95))
+    chance = float(np.quantile(np.abs(resampled.signs @ gap).sum(1) / cells, 0.95))
     bins = []
     for n, p, hits in zip(counts.sum(0), stated.sum(0), true.sum(0), strict=True):
         if n and keep_bins:
             bins.append(Bin(int(n), float(p / n), float(hits / n), *wilson_interval(int(hits), int(n))))
     low, high = max(0.0, min(float(low), ece)), max(float(high), ece)
-    return Reliability(int(flat.size), ece, low, high, chance, tuple(bins))
+    return Reliability(int(cells), ece, low, high, chance, tuple(bins))
+
+
+def resampled_error(
+    probability: Float[np.ndarray, "row event"], happened: Bool[np.ndarray, "row event"], resampled: Resamples
+) -> tuple[float, Float[np.ndarray, " resample"]]:
+    """ECE as `reliability` has it, and of each resample of rows in the same bins."""
+    _, stated, true = _binned(probability, happened)
+    gap = stated - true
+    again = np.abs(resampled.counts @ gap).sum(1) / probability.size
+    return float(np.abs(gap.sum(0)).sum() / probability.size), again
+
+
+def _binned(
+    probability: Float[np.ndarray, "row event"], happened: Bool[np.ndarray, "row event"]
+) -> tuple[Float[np.ndarray, "row bin"], ...]:
+    """Cases, sum of stated probabilities and events that happened, of each row in each bin: summed over rows, stated −
+    happened is n_b·(mean stated − observed share)."""
+    edges = np.unique(np.quantile(probability, np.arange(1, MAX_BINS) / MAX_BINS, method="inverted_cdf"))
+    place = np.searchsorted(edges, probability, side="left")
+    inside = np.stack([place == b for b in range(len(edges) + 1)])  # [bin, row, event]
+    counts = inside.sum(2).T.astype(np.float64)
+    stated = np.stack([np.where(part, probability, 0.0).sum(1) for part in inside], 1)
+    return counts, stated, (inside & happened).sum(2).T.astype(np.float64)
 
 
 def event_reliability(

@@ -8,11 +8,13 @@ never rescaled: log Z is computed again for the new scores, and τ is fitted to 
 import copy
 import dataclasses
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from jebm_core.errors import SpecError
@@ -49,6 +51,48 @@ class Temperature:
     n: int
 
 
+class Piece(NamedTuple):
+    """Some rows with the scores of their draws; log-weights and scores have the listed points first.
+
+    Attributes:
+        columns: contexts among them: one where all rows share it.
+        observed: g of the rows' own combinations.
+    """
+
+    points: Int64[Tensor, "point item"]
+    draws: Int64[Tensor, "draw column item"]
+    log_weight: Float[Tensor, "candidate column"]
+    affinity: Float[Tensor, "candidate column"]
+    observed: Float[Tensor, " row"]
+
+    @property
+    def columns(self) -> int:
+        """Contexts of this piece."""
+        return self.affinity.shape[1]
+
+
+def require_scores(model: FittedModel) -> None:
+    """Raise `SpecError` where scores have no temperature."""
+    if model.model.divergence.name != "kl":
+        raise SpecError(
+            "Expected a model of the divergence kl to recalibrate, found {found}; its scores have no temperature. Fit "
+            "with --divergence kl.",
+            found=model.model.divergence.name,
+        )
+
+
+def scored_pieces(model: FittedModel, context: Context, y: Int64[Tensor, "row item"], seed: int) -> Iterator[Piece]:
+    """The rows 64 at a time, each with draws of its own."""
+    generator = torch.Generator(model.device).manual_seed(seed)
+    for rows, part in model.chunks(context, 64):
+        p = model.model(part)
+        scored = score_draws(p, model.proposal().draw(p, DRAWS, generator=generator))
+        draws, g = scored.draws, p.affinity(y[rows].unsqueeze(0)).squeeze(0).double()
+        weight = torch.cat([draws.points_log_weight.expand_as(scored.points_affinity), draws.log_weight]).double()
+        affinity = torch.cat([scored.points_affinity, scored.affinity]).double()
+        yield Piece(draws.points, draws.y, weight, affinity, g)
+
+
 @torch.no_grad()
 def choose_temperature(model: FittedModel, examples: Examples, *, seed: int = 0) -> Temperature:
     """The temperature with the smallest mean −log p_T on these rows, which should not have been fitted to.
@@ -59,31 +103,19 @@ def choose_temperature(model: FittedModel, examples: Examples, *, seed: int = 0)
 
     Cost: the scores of the draws once, then 40 sums over them.
     """
-    if model.model.divergence.name != "kl":
-        raise SpecError(
-            "Expected a model of the divergence kl to recalibrate, found {found}; its scores have no temperature. Fit "
-            "with --divergence kl.",
-            found=model.model.divergence.name,
-        )
+    require_scores(model)
     context, y, _ = possible_rows(model, examples)
-    generator = torch.Generator(model.device).manual_seed(seed)
-    pieces, observed = [], []
-    for rows, part in model.chunks(context, 64):
-        p = model.model(part)
-        scored = score_draws(p, model.proposal().draw(p, DRAWS, generator=generator))
-        weight = torch.cat([scored.draws.points_log_weight.expand_as(scored.points_affinity), scored.draws.log_weight])
-        pieces.append((weight.double(), torch.cat([scored.points_affinity, scored.affinity]).double()))
-        observed.append(p.affinity(y[rows].unsqueeze(0)).squeeze(0).double())
-    g = torch.cat(observed)
+    pieces = list(scored_pieces(model, context, y, seed))
+    g = torch.cat([piece.observed for piece in pieces])
 
     def slopes(beta: float) -> tuple[Tensor, Tensor]:
         means, variances = [], []
-        for weight, affinity in pieces:
-            share = (weight + beta * affinity).softmax(0)
-            mean = (share * affinity).sum(0)
-            means.append(mean)
-            variances.append((share * (affinity - mean).square()).sum(0))
-        return torch.cat(means).expand_as(g) - g, torch.cat(variances)
+        for piece in pieces:
+            share = (piece.log_weight + beta * piece.affinity).softmax(0)
+            mean = (share * piece.affinity).sum(0)
+            means.append(mean.expand(len(piece.observed)))
+            variances.append((share * (piece.affinity - mean).square()).sum(0))
+        return torch.cat(means) - g, torch.cat(variances)
 
     low, high = 1 / HIGHEST, 1 / LOWEST
     for _ in range(_HALVINGS):
@@ -125,13 +157,29 @@ def scale_affinity(affinity: Affinity, factor: float) -> None:
 
 
 def with_temperature(model: FittedModel, temperature: float, examples: Examples, *, seed: int = 0) -> FittedModel:
-    """The model at a temperature, folded into the weights of g; τ is fitted again on the contexts of these rows, whose
-    labels are not used, and its interval is measured on every fifth of them, which the fit leaves out.
+    """The model at a temperature, folded into the weights of g, and renormalised on the contexts of these rows."""
+    affinity = copy.deepcopy(model.model.affinity)
+    scale_affinity(affinity, 1 / temperature)
+    summary = {"temperature": temperature * model.record.summary.get("temperature", 1.0)}
+    return renormalised(model, affinity, examples, summary, seed=seed)
+
+
+def renormalised(
+    model: FittedModel, affinity: Affinity, examples: Examples, summary: dict[str, Any], *, seed: int = 0
+) -> FittedModel:
+    """The model with another g: τ is fitted again on the contexts of these rows, whose labels are not used, and its
+    interval is measured on every fifth of them, which the fit leaves out.
+
+    Args:
+        summary: what the record is to say besides.
+
+    Raises:
+        SpecError: the new scores have log-partitions that are not finite.
 
     Cost: that of finishing τ after a fit.
     """
     joint = copy.deepcopy(model.model)
-    scale_affinity(joint.affinity, 1 / temperature)
+    joint.affinity = affinity
     context, _, _ = possible_rows(model, examples)
     held = torch.arange(len(context.x), device=model.device) % 5 == 0
     train, valid = (context, context) if len(context.x) < 5 else (context.rows(~held), context.rows(held))
@@ -145,11 +193,8 @@ def with_temperature(model: FittedModel, temperature: float, examples: Examples,
             refine_log_partition(joint, train, valid, proposal, samples=128, contexts=1024, generator=generator)
     interval = residual_interval(joint, valid.rows(slice(0, 256)), proposal, samples=512, generator=generator)
     if interval is None:
-        raise SpecError(
-            "Expected finite log-partitions at the temperature {found:.3g}, found others; fit again.", found=temperature
-        )
-    summary = model.record.summary | {"temperature": temperature * model.record.summary.get("temperature", 1.0)}
-    record = dataclasses.replace(model.record, interval=interval, summary=summary)
+        raise SpecError("Expected finite log-partitions of the recalibrated scores, found others; fit the model again.")
+    record = dataclasses.replace(model.record, interval=interval, summary=model.record.summary | summary)
     return FittedModel(
         joint,
         record,

@@ -73,6 +73,15 @@ class JobContext:
         """
         return self._home.run(self.spec.source).model
 
+    @property
+    def parent(self) -> Path:
+        """The model folder of the run that the work is about.
+
+        Raises:
+            UserError: if the run's name is not one.
+        """
+        return self._home.run(self.spec.parent).model
+
     def should_stop(self) -> bool:
         """True if the work should leave a checkpoint and raise ``Cancelled``."""
         return self.cancelled or self.superseded

@@ -11,7 +11,7 @@ from filelock import FileLock
 
 from jebm_core.errors import UserError
 
-VERSION = 2
+VERSION = 3
 
 _GENERATOR = """
 CREATE TABLE generator (
@@ -25,7 +25,12 @@ CREATE TABLE generator (
     UNIQUE (name, version)
 ) WITHOUT ROWID;
 """
-_UPGRADES = {1: _GENERATOR}  # what brings a file of this version to the next one
+_KINDS = """
+ALTER TABLE run ADD COLUMN kind TEXT NOT NULL DEFAULT 'fit';
+ALTER TABLE run ADD COLUMN parent TEXT NOT NULL DEFAULT '';
+CREATE INDEX run_by_parent ON run (parent, kind, created);
+"""
+_UPGRADES = {1: _GENERATOR, 2: _KINDS}  # what brings a file of this version to the next one
 _TABLES = f"""
 {_GENERATOR}
 CREATE TABLE dataset (
@@ -53,6 +58,7 @@ CREATE TABLE run (
     last_step INTEGER
 ) WITHOUT ROWID;
 CREATE INDEX run_by_state ON run (state, place);
+{_KINDS}
 CREATE TABLE progress (
     run TEXT NOT NULL REFERENCES run (id) ON DELETE CASCADE,
     step INTEGER NOT NULL,

@@ -9,6 +9,7 @@
       runs/<run id>/
         model/  checkpoint/          written by the fit
         evaluation.json              numbers and provenance, for the pages
+        study.json                   instead of both, where the run is about another one
         log.txt                      everything the job printed
         exit.json                    the job's last word
 """
@@ -51,6 +52,11 @@ class RunFolder:
     def evaluation(self) -> Path:
         """The evaluation with its provenance, JSON."""
         return self.folder / "evaluation.json"
+
+    @property
+    def study(self) -> Path:
+        """What a study found out about its parent, JSON."""
+        return self.folder / "study.json"
 
     @property
     def log(self) -> Path:

@@ -25,10 +25,15 @@ from jebm_core.runs.context import JobContext, Work
 from jebm_core.runs.home import Home, write_json
 from jebm_core.runs.identity import identity_of, kill_children
 from jebm_core.runs.queue import LastWord, RunQueue
-from jebm_core.runs.records import FAULT, Message, RunSpec, State
+from jebm_core.runs.records import FAULT, FIT, LEARNING_CURVE, RECALIBRATE, Message, RunSpec, State
 from jebm_core.runs.streams import guard_output
 
 _PATIENCE = 60.0  # seconds that the last word waits for room on the disk
+_WORK = {
+    FIT: "jebm_core.runs.work:fit_and_evaluate",
+    RECALIBRATE: "jebm_core.runs.recalibrating:recalibrate_run",
+    LEARNING_CURVE: "jebm_core.runs.studying:learning_curve_of_run",
+}
 _SUPERSEDED = 3
 _TERMINATED = 128 + signal.SIGTERM
 
@@ -40,14 +45,12 @@ def find_work(spec: RunSpec) -> Work:
         SpecError: if there is none. A dotted path is taken only where ``JEBM_TEST_WORK`` is set: a run's description
             must not be able to name code.
     """
-    if spec.kind_of_work == "fit":
-        from jebm_core.runs.work import fit_and_evaluate
-
-        return fit_and_evaluate
-    module, colon, name = spec.kind_of_work.partition(":")
-    if not colon or not os.environ.get("JEBM_TEST_WORK"):
+    known = _WORK.get(spec.kind_of_work)
+    module, colon, name = (known or spec.kind_of_work).partition(":")
+    if known is None and not (colon and os.environ.get("JEBM_TEST_WORK")):
         raise SpecError(
-            "Expected the kind of work 'fit'; found {kind!r}. Start the run again from the training page.",
+            "Expected a kind of work among {known}; found {kind!r}. Start the run again from the training page.",
+            known=", ".join(_WORK),
             kind=spec.kind_of_work,
         )
     return cast(Work, getattr(importlib.import_module(module), name))

@@ -11,6 +11,12 @@ from jebm_core.errors import Phrase, SpecError, UserError
 from jebm_core.settings import HoldOutMode
 
 STAGES = ("reference", "baseline", "training", "log-partition", "audit", "replicates", "evaluation")
+"""Of a fit, in their order."""
+FIT, RECALIBRATE, LEARNING_CURVE = "fit", "recalibrate", "learning-curve"
+"""Kinds of work: the last two are about another run, their parent."""
+STAGES_OF = {FIT: STAGES, RECALIBRATE: ("recalibration", "evaluation"), LEARNING_CURVE: ("learning-curve",)}
+STUDIES = (LEARNING_CURVE,)
+"""Kinds of work that bring an answer about their parent and no model of their own."""
 FAULT = "A fault of jebm's own ended the run; your data and settings may well be fine. See the log {log}."
 
 _STEPS_PER_STAGE = 1_000_000
@@ -114,7 +120,9 @@ class RunSpec:
         hold_out_mode: hold out ``rows``, or every row of some whole ``combinations``.
         seed: of the split.
         language: of the person who started the run.
-        kind_of_work: ``fit``.
+        kind_of_work: ``fit``, ``recalibrate`` or ``learning-curve``.
+        parent: the run that the work is about; empty for a fit.
+        method: how a recalibration goes, ``temperature`` or ``vector``.
         rules: the rules that hold, as text; empty for none.
         generator: the saved generator version that rules and reference came from; empty for none.
         source: what the reference needs besides: the SHA-256 of a data set of candidates for ``table``, another run
@@ -139,6 +147,8 @@ class RunSpec:
     rules: str = ""
     generator: str = ""
     source: str = ""
+    parent: str = ""
+    method: str = ""
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.hold_out_fraction) and 0 <= self.hold_out_fraction < 1):
@@ -281,7 +291,8 @@ def progress_step(stage: str, epoch: int) -> int:
     >>> progress_step("training", 3) < progress_step("training", 4) < progress_step("audit", 0)
     True
     """
-    place = STAGES.index(stage) if stage in STAGES else len(STAGES)
+    stages = next((known for known in STAGES_OF.values() if stage in known), STAGES)
+    place = stages.index(stage) if stage in stages else len(stages)
     return place * _STEPS_PER_STAGE + min(max(epoch, 0), _STEPS_PER_STAGE - 1)
 
 

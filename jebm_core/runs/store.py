@@ -18,7 +18,7 @@ from jebm_core.runs.database import Database, explained
 from jebm_core.runs.generators import GeneratorStore
 from jebm_core.runs.home import Home, RunFolder, default_home, new_id, plain_name
 from jebm_core.runs.launch import start_runner
-from jebm_core.runs.records import Dataset, Message, ProgressRow, RunSpec, RunView, State, spec_from_text
+from jebm_core.runs.records import STUDIES, Dataset, Message, ProgressRow, RunSpec, RunView, State, spec_from_text
 
 _PIECE = 1 << 20
 
@@ -119,9 +119,9 @@ class RunStore:
             while connection.execute("SELECT 1 FROM run WHERE id = ?", (run_id,)).fetchone():
                 run_id = new_id()
             connection.execute(
-                "INSERT INTO run (id, dataset, spec, state, created, place) VALUES "
-                "(?, ?, ?, 'queued', ?, (SELECT coalesce(max(place), 0) + 1 FROM run))",
-                (run_id, spec.dataset, text, time.time()),
+                "INSERT INTO run (id, dataset, spec, kind, parent, state, created, place) VALUES "
+                "(?, ?, ?, ?, ?, 'queued', ?, (SELECT coalesce(max(place), 0) + 1 FROM run))",
+                (run_id, spec.dataset, text, spec.kind_of_work, spec.parent, time.time()),
             )
         return run_id
 
@@ -154,10 +154,27 @@ class RunStore:
         return _view(row, time.time())
 
     def list_runs(self, limit: int | None = None) -> tuple[RunView, ...]:
-        """All runs, or the newest ``limit`` of them, newest first."""
+        """All runs that bring a model, or the newest ``limit`` of them, newest first; `about` finds studies of them."""
+        count = -1 if limit is None else limit
+        kinds = ", ".join("?" for _ in STUDIES)
+        return self._views(f"WHERE kind NOT IN ({kinds}) ORDER BY created DESC, place DESC LIMIT ?", (*STUDIES, count))
+
+    def about(self, run_id: str, kind: str) -> tuple[RunView, ...]:
+        """The works of one kind about a run, newest first."""
+        return self._views("WHERE parent = ? AND kind = ? ORDER BY created DESC, place DESC", (run_id, kind))
+
+    def waiting_before(self, run_id: str) -> int:
+        """How many works of any kind come before a queued one."""
+        query = (
+            "SELECT count(*) FROM run WHERE state IN ('queued', 'running') "
+            "AND place < (SELECT place FROM run WHERE id = ?)"
+        )
         with self._database.reading() as connection:
-            count = -1 if limit is None else limit
-            rows = connection.execute(f"{_VIEW} ORDER BY created DESC, place DESC LIMIT ?", (count,)).fetchall()
+            return connection.execute(query, (run_id,)).fetchone()[0]
+
+    def _views(self, where: str, values: tuple[object, ...]) -> tuple[RunView, ...]:
+        with self._database.reading() as connection:
+            rows = connection.execute(f"{_VIEW} {where}", values).fetchall()
         now = time.time()
         return tuple(_view(row, now) for row in rows)
 
@@ -222,7 +239,8 @@ class RunStore:
         start_runner(self.home, self._idle_seconds)
 
     def delete(self, run_id: str) -> None:
-        """Delete a run, its model and all its files. Its data set stays.
+        """Delete a run, its model, all its files and the studies of it. Its data set stays, and so do recalibrated
+        models, which are runs of their own.
 
         Raises:
             UserError: if there is no such run, it is running, or a file can't be deleted.
@@ -231,6 +249,10 @@ class RunStore:
             self.cancel(run_id)  # so that no runner takes it while its files go
         if self.run(run_id).state is State.RUNNING:
             raise UserError("Run {run} is still running. Cancel it first, then delete it.", run=run_id)
+        for study in (view for kind in STUDIES for view in self.about(run_id, kind)):
+            if not study.state.ended:
+                raise UserError("A study of run {run} is still going on. Cancel it first, then delete.", run=run_id)
+            self.delete(study.id)
         with explained(self.home.database):
             # Files first: what a failure leaves behind still has its row, and can be deleted again.
             folder = self.folder(run_id).folder

@@ -19,6 +19,7 @@ from jebm_core.splits import split_examples
 from jebm_core.tables import Examples, Kind, guess_roles, read_examples, read_table
 
 if TYPE_CHECKING:
+    from jebm_core.fitted import FittedModel
     from jebm_core.fitting import FitSettings
 
 MOST_TRAIN_ROWS = 2000  # of the fitted part, to show the gap between seen and unseen rows at a bounded cost
@@ -35,28 +36,16 @@ def fit_and_evaluate(context: JobContext) -> str | None:
         TrainingStopped: if no usable model came out.
         Cancelled: if the run was asked to stop.
     """
-    from jebm_core.evaluation import evaluate
-    from jebm_core.fitted import load
-    from jebm_core.fitting import FitSettings, fit
-    from jebm_core.progress import Progress
+    from jebm_core.fitting import fit
     from jebm_core.replicates import fit_replicates, require_rows_for, save_replicates
-    from jebm_core.rules.notation.parser import parse_rules
 
     begun = time.time()
     spec, folder = context.spec, context.folder
-    settings = FitSettings.from_json(dict(spec.settings))
-    if settings.validation == "auto":
-        settings = replace(settings, validation=spec.hold_out_mode)
+    settings = settings_of(spec)
     examples = read_data(spec, context.data)
     train, test = split_examples(examples, spec.hold_out_fraction, spec.hold_out_mode, spec.seed)
     require_rows_for(train, settings.replicates)
-    more: dict[str, Any] = {
-        "on_progress": context.on_progress,
-        "should_stop": context.should_stop,
-        "rules": parse_rules(spec.rules) if spec.rules.strip() else None,
-        "candidates": read_table(context.candidates) if settings.reference == "table" else None,
-        "generator": load(context.generator) if settings.reference == "model" else None,
-    }
+    more = {**given(context, settings), "on_progress": context.on_progress, "should_stop": context.should_stop}
     result = fit(train, settings, checkpoint=folder.checkpoint, **more)
     members = fit_replicates(train, settings, **more)
 
@@ -64,13 +53,53 @@ def fit_and_evaluate(context: JobContext) -> str | None:
         result.model.save(place)
         save_replicates(members, place)
 
-    _replace_folder(write, folder.model)
+    replace_folder(write, folder.model)
+    report_evaluation(context)
+    content = judged(result.model, train, test, spec)
+    notes = (*examples.notes, *result.notes)
+    content["notes"] = [Message(note.template, note.values).to_json() for note in notes]
+    content["provenance"] = provenance(spec, settings, time.time() - begun)
+    write_json(folder.evaluation, content)
+    shutil.rmtree(folder.checkpoint, ignore_errors=True)  # nothing is left to resume
+    return str(result.stop_reason.value)
+
+
+def settings_of(spec: RunSpec) -> "FitSettings":
+    """The settings of the fit, with what only the run knows: what its validation rows are like."""
+    from jebm_core.fitting import FitSettings
+
+    settings = FitSettings.from_json(dict(spec.settings))
+    return replace(settings, validation=spec.hold_out_mode) if settings.validation == "auto" else settings
+
+
+def given(context: JobContext, settings: "FitSettings") -> dict[str, Any]:
+    """What a fit is given besides examples and settings."""
+    from jebm_core.fitted import load
+    from jebm_core.rules.notation.parser import parse_rules
+
+    rules = context.spec.rules
+    return {
+        "rules": parse_rules(rules) if rules.strip() else None,
+        "candidates": read_table(context.candidates) if settings.reference == "table" else None,
+        "generator": load(context.generator) if settings.reference == "model" else None,
+    }
+
+
+def report_evaluation(context: JobContext) -> None:
+    """Say that the evaluation begins."""
+    from jebm_core.progress import Progress
 
     context.report({entry.name: None for entry in fields(Progress)} | {"stage": "evaluation", "epoch": 0, "epochs": 1})
+
+
+def judged(model: "FittedModel", train: Examples, test: Examples, spec: RunSpec) -> dict[str, object]:
+    """What ``evaluation.json`` says of a model: the held-out rows, a sample of the others, how they were split."""
+    from jebm_core.evaluation import evaluate
+
     sample = _sample(train, max(len(test.keep), 500), spec.seed)
     numbers: dict[str, object] = {
-        "held_out": evaluate(result.model, test).to_json() if len(test.keep) else None,
-        "train": evaluate(result.model, sample).to_json(),
+        "held_out": evaluate(model, test).to_json() if len(test.keep) else None,
+        "train": evaluate(model, sample).to_json(),
     }
     lost: list[str] = []
     content = {name: _finite(value, name, lost) for name, value in numbers.items()}
@@ -78,17 +107,12 @@ def fit_and_evaluate(context: JobContext) -> str | None:
     content["split"] = {
         "mode": spec.hold_out_mode,
         "fraction": spec.hold_out_fraction,
-        "rows": len(examples.keep),
+        "rows": len(train.keep) + len(test.keep),
         "train_rows": len(train.keep),
         "held_out_rows": len(test.keep),
         "train_rows_evaluated": len(sample.keep),
     }
-    notes = (*examples.notes, *result.notes)
-    content["notes"] = [Message(note.template, note.values).to_json() for note in notes]
-    content["provenance"] = provenance(spec, settings, time.time() - begun)
-    write_json(folder.evaluation, content)
-    shutil.rmtree(folder.checkpoint, ignore_errors=True)  # nothing is left to resume
-    return str(result.stop_reason.value)
+    return content
 
 
 def read_data(spec: RunSpec, data: Path) -> Examples:
@@ -157,7 +181,7 @@ def _finite(value: object, place: str, lost: list[str]) -> object:
     return value
 
 
-def _replace_folder(write: Callable[[Path], object], folder: Path) -> None:
+def replace_folder(write: Callable[[Path], object], folder: Path) -> None:
     """Let ``write`` fill a folder beside this one and put it in place whole."""
     draft = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(draft, ignore_errors=True)

@@ -1,0 +1,80 @@
+"""Work about a finished run, started from its page: offered, waiting, going on, failed, or done."""
+
+from dataclasses import replace
+
+import streamlit as st
+
+from app.components import place
+from app.components.language import _, sentence
+from app.components.live_run import POLL_SECONDS
+from app.components.plain import escape
+from app.components.problem import problem
+from app.components.storage import start_run, store
+from app.text.numbers import duration
+from jebm_core.errors import UserError
+from jebm_core.runs.records import RunView, State
+
+
+def study(
+    parent: RunView, kind: str, label: str, icon: str, *, method: str = "", disabled: bool = False
+) -> RunView | None:
+    """Draw how the newest work of one kind about a run stands, and return it once it has succeeded.
+
+    Args:
+        kind: a kind of work of `RunSpec`.
+        label: of the button that starts it.
+        method: as in `RunSpec`; another method is another work.
+        disabled: it can't be started.
+    """
+    key = kind.replace("-", "_")
+    ensure = [view for view in store().about(parent.id, kind) if view.spec.method == method]
+    latest = ensure[0] if ensure else None
+    if latest is not None and latest.state is State.SUCCEEDED:
+        return latest
+    if latest is not None and not latest.state.ended:
+        store().ensure_runner()
+        _under_way(latest.id, key)
+        return None
+    if latest is not None and latest.state is State.FAILED and latest.message is not None:
+        st.error(escape(sentence(latest.message)), icon=":material/error:")
+    if latest is not None and latest.state is State.CANCELLED:
+        st.caption(_("It was cancelled before it had finished."))
+    if st.button(label, key=f"start_{key}", icon=icon, disabled=disabled):
+        try:
+            with st.spinner(_("Starting …")):
+                start_run(replace(parent.spec, kind_of_work=kind, parent=parent.id, method=method))
+        except UserError as error:
+            problem(error, title=_("This can't be started"))
+            return None
+        st.rerun()
+    return None
+
+
+@st.fragment(run_every=POLL_SECONDS)
+def _under_way(run_id: str, key: str) -> None:
+    view = store().run(run_id)
+    if view.state.ended:
+        st.rerun()
+    with st.container(border=True, key=f"live_{key}", gap="small"):
+        values = {} if view.progress is None else view.progress.values
+        done, of = values.get("epoch"), values.get("epochs")
+        share = done / of if isinstance(done, int) and isinstance(of, int) and of else 0.0
+        if view.state is State.QUEUED:
+            before = store().waiting_before(run_id)
+            st.markdown(
+                _("Runs before this one: {count}. It starts by itself.").format(count=before)
+                if before
+                else _("It starts within a few seconds. You may close this page; the run goes on.")
+            )
+        else:
+            st.progress(min(share, 1.0))
+            facts = [_("Running for {time}").format(time=duration(view.elapsed, place.language()))]
+            if share > 0.02 and view.elapsed:
+                left = duration(max(view.elapsed * (1 / share - 1), 1.0), place.language())
+                facts.append(_("about {time} left").format(time=left))
+            st.caption(" · ".join(facts))
+        if view.cancelling:
+            st.caption(_("Stopping …"))
+        elif st.button(_("Cancel"), key=f"cancel_{key}", icon=":material/cancel:"):
+            store().cancel(run_id)
+            st.rerun()
