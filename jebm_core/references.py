@@ -178,21 +178,21 @@ class StackedReference(Reference):
         self.trees = trees
         self.register_buffer("tree_share", torch.tensor(tree_share))
         self.register_buffer("log_discount", torch.tensor(log_discount))
+        self.discounts = len(points) > 0 and (trees is not None or isinstance(space.whole, Rankings))
 
     @torch.no_grad()
     def complete(self, inputs: Float[Tensor, "batch width"]) -> Float[Tensor, "batch more"]:
-        if self.trees is None:
-            return inputs
-        inputs = self.trees.complete(inputs)
-        if not len(self.points):
+        if self.trees is not None:
+            inputs = self.trees.complete(inputs)
+        if not self.discounts:
             return inputs
         masses = [self._discounted(self._mixture(part)).log_mass for part in inputs.split(COMPLETED)]
         return torch.cat([inputs, torch.cat(masses).unsqueeze(-1)], -1)
 
     def forward(self, inputs: Float[Tensor, "batch width"]) -> MixtureDistribution | DiscountedDistribution:
-        width = self.input_width + 1
+        width = self.input_width + (self.trees is not None)
         mixture, known = self._mixture(inputs[:, :width]), inputs[:, width:]
-        if self.trees is None or not len(self.points):
+        if not self.discounts:
             return mixture
         return self._discounted(mixture, known[:, 0] if known.shape[1] else None)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from jebm_core.references import COMPLETED, StackedReference
-from jebm_core.spaces import OutputSpace
+from jebm_core.spaces import OutputSpace, Rankings
 from jebm_core.tree_tilting import TiltedTrees
 
 BIAS_VARIANCE = 3.0
@@ -96,17 +96,19 @@ def fit_stacked(
     dtype = torch.get_default_dtype()
     table = bias.detach().to(dtype), frequency.to(dtype)
     how = {"scale": scale.item(), "share": share, "surprise": surprise, "tree_share": tree_share}
-    if trees is None:
+    if trees is None and not isinstance(space.whole, Rankings):
         return StackedReference(space, points, *table, **how)
 
     def apart(number: int) -> StackedReference:
         """q as the rows of a fold see it: from a table and trees that know nothing of them."""
         own, seen = (part[occurs[number]] for part in table)
-        return StackedReference(space, points[occurs[number]], own, seen / seen.sum(), trees=trees.apart[number], **how)
+        of_fold = None if trees is None else trees.apart[number]
+        return StackedReference(space, points[occurs[number]], own, seen / seen.sum(), trees=of_fold, **how)
 
     of = torch.from_numpy(fold)[kept]
     parts = [(apart(number), given[0][kept][of == number], listed[of == number]) for number in of.unique().tolist()]
-    return StackedReference(space, points, *table, trees=trees.reference, log_discount=_log_discount(parts), **how)
+    how |= {"trees": None if trees is None else trees.reference, "log_discount": _log_discount(parts)}
+    return StackedReference(space, points, *table, **how)
 
 
 def _log_discount(parts: Sequence[tuple[StackedReference, Tensor, Tensor]]) -> float:

@@ -43,8 +43,8 @@ def test_assignments_come_in_the_order_of_their_sums(seed: int) -> None:
 
 def stacked(model: FittedModel) -> FittedModel:
     """With a table of combinations in q, one of which is unseen and likely."""
-    points = torch.cat([model.seen.points[:5], model.space.listing()[[37]]])
-    q = StackedReference(model.space, points, torch.zeros(6), torch.full((6,), 1 / 6), share=0.4)
+    points = torch.cat([model.seen.points[:5], model.space.listing()[[37 % model.space.cardinality()]]])
+    q = StackedReference(model.space, points, torch.zeros(6), torch.full((6,), 1 / 6), share=0.4, log_discount=-0.7)
     model.model.reference = q.requires_grad_(False)
     eta = torch.linspace(-1, 1, model.space.num_statistics)
     inner = q.forward
@@ -59,6 +59,7 @@ def stacked(model: FittedModel) -> FittedModel:
         *((kind, name, "", False) for kind, name in NAMES),
         ("subsets", "pairs", "", True),
         ("subsets", "none", "", True),
+        ("rankings", "none", "", True),
         ("subsets", "none", "a requires b\nsize at least 2", False),
         ("subsets", "pairs", "a requires b\nsize at least 2", False),
         ("configurations", "none", EXCLUDES, False),

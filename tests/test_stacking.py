@@ -1,6 +1,7 @@
 """Stacked references: what the table of observed combinations is fitted to, and models on top of it."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from jebm_core import FitSettings, evaluate, fit, load
 from jebm_core.classifiers import folds_of
+from jebm_core.distributions import LinearDistribution
 from jebm_core.losses import estimated_log_partition, score_draws
 from jebm_core.model import AnchoredBase, ConditionalModel, MeanFieldBase
 from jebm_core.proposals import AnchoredProposal, MeanFieldProposal, Proposal
@@ -19,7 +21,7 @@ from jebm_core.splits import held_out_rows
 from jebm_core.stacking import BIAS_VARIANCE, fit_stacked
 from jebm_core.tree_learning import fit_trees
 from jebm_core.tree_references import TiltedTreeReference, TreeReference
-from jebm_core.tree_tilting import fit_tilted_trees
+from jebm_core.tree_tilting import TiltedTrees, fit_tilted_trees
 from tests import oracle
 from tests.contract.cases import (
     conditional_model,
@@ -244,6 +246,39 @@ def of_trees(space: OutputSpace, rows: int, seed: int) -> tuple[Tensor, Tensor]:
     return eta, truth(eta).sample(1, generator=seeded(seed))[0]
 
 
+def likelihood_of_discount(
+    q: StackedReference, eta: Tensor, y: Tensor, fold: np.ndarray, trees: TiltedTrees | None, gamma: float
+) -> float:
+    """Of γ, out of fold: q anew for every fold, from a table without its rows."""
+    total = -(gamma**2) / 2
+    for number in range(5):
+        own, others = (torch.from_numpy(part) for part in (fold == number, fold != number))
+        known = torch.tensor([bool((y[others] == point).all(1).any()) for point in q.points])
+        frequency = q.frequency[known] / q.frequency[known].sum()
+        how = {name: getattr(q, name).item() for name in ("scale", "share", "surprise", "tree_share")}
+        of_fold = None if trees is None else trees.apart[number]
+        apart = StackedReference(
+            q.space, q.points[known], q.bias[known], frequency, trees=of_fold, log_discount=gamma, **how
+        )
+        total += apart(eta[own]).log_prob(y[own].unsqueeze(0)).sum().item()
+    return total
+
+
+def check_discount(q: StackedReference, *given: Any, new: tuple[Tensor, Tensor], left: float = 0.5) -> None:
+    """γ has the largest likelihood, and on new rows at most this share of the error in how often what was seen comes
+    back is left."""
+    gamma = q.log_discount.item()
+    assert gamma < -0.1
+    best = likelihood_of_discount(q, *given, gamma)
+    assert likelihood_of_discount(q, *given, gamma + 0.1) < best
+    assert likelihood_of_discount(q, *given, gamma - 0.1) < best
+    back = (new[1].unsqueeze(1) == q.points).all(-1).any(1).double().mean()
+    expected = q(new[0]).log_prob_of(q.points).exp().sum(0).mean()
+    q.log_discount.zero_()
+    without = q(new[0]).log_prob_of(q.points).exp().sum(0).mean()
+    assert (expected - back).abs() < left * (without - back).abs()
+
+
 def test_what_was_seen_comes_back_as_often_as_expected():
     """250 rows, and 4,000 new ones of the same kind: seeds 1 and 2."""
     space = subsets(8)
@@ -252,32 +287,25 @@ def test_what_was_seen_comes_back_as_often_as_expected():
     trees = fit_tilted_trees(space, eta, y, fold)
     q = fit_stacked(space, eta, y, fold, anchors_of(y), trees)
     assert q is not None
+    check_discount(q, eta, y, fold, trees, new=of_trees(space, 4000, 2))
 
-    def likelihood(gamma: float) -> float:
-        total = -(gamma**2) / 2
-        for number in range(5):
-            own, others = (torch.from_numpy(part) for part in (fold == number, fold != number))
-            known = torch.tensor([bool((y[others] == point).all(1).any()) for point in q.points])
-            frequency = q.frequency[known] / q.frequency[known].sum()
-            how = {name: getattr(q, name).item() for name in ("scale", "share", "surprise", "tree_share")}
-            apart = StackedReference(
-                space, q.points[known], q.bias[known], frequency, trees=trees.apart[number], log_discount=gamma, **how
-            )
-            total += apart(eta[own]).log_prob(y[own].unsqueeze(0)).sum().item()
-        return total
 
-    gamma = q.log_discount.item()
-    assert gamma < -0.1
-    best = likelihood(gamma)
-    assert likelihood(gamma + 0.1) < best
-    assert likelihood(gamma - 0.1) < best
+def test_rankings_come_back_as_often_as_expected():
+    """300 rankings of six, of which every second follows one of a hundred habits and not x: seeds 1 and 2."""
+    space = rankings(6)
+    every = space.listing()
+    habits = every[torch.randperm(len(every), generator=seeded(0))[:100]]
 
-    new_eta, new = of_trees(space, 4000, 2)
-    back = (new.unsqueeze(1) == q.points).all(-1).any(1).double().mean()
-    expected = q(new_eta).log_prob_of(q.points).exp().sum(0).mean()
-    q.log_discount.zero_()
-    without = q(new_eta).log_prob_of(q.points).exp().sum(0).mean()
-    assert (expected - back).abs() < 0.5 * (without - back).abs()
+    def rows(count: int, seed: int) -> tuple[Tensor, Tensor]:
+        eta = uniform(seed, count, space.num_statistics, spread=1.0)
+        y = LinearDistribution(space, eta).sample(1, generator=seeded(seed))[0]
+        which = torch.randint(len(habits), (count,), generator=seeded(seed + 10))
+        return eta, torch.where((torch.arange(count) % 2 == 0).unsqueeze(1), habits[which], y)
+
+    eta, y = rows(300, 1)
+    q = fit_stacked(space, eta, y, folds_of(300), anchors_of(y))
+    assert q is not None
+    check_discount(q, eta, y, folds_of(300), None, new=rows(4000, 2), left=0.7)
 
 
 def test_without_a_table_the_share_of_trees_has_the_largest_likelihood():

@@ -46,6 +46,10 @@ def answer(found: Mapping[str, Any]) -> str:
         return _(
             "Going from {first} to {last} rows changed nothing beyond chance, so nothing can be said about more rows"
         ).format(first=count(rows[0], lang), last=count(rows[-1], lang))
+    if halving["value"] >= found["furthest"]:
+        return _("Even {rows} more rows may not halve the error of a probability ({low} or more are needed)").format(
+            rows=count(halving["value"], lang), low=count(halving["low"], lang)
+        )
     return _("About {rows} more rows would halve the error of a probability ({low} to {high})").format(
         **{name: count(halving[key], lang) for name, key in (("rows", "value"), ("low", "low"), ("high", "high"))}
     )

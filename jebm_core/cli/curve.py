@@ -64,6 +64,8 @@ def curve(
 
 
 def _lines(found: "LearningCurve") -> Iterator[str]:
+    from jebm_core.evaluation.learning_curve import FURTHEST
+
     yield f"−log p of {found.judged} rows that no fit has seen, in nats; {found.repeats} orders of the other rows:"
     for rows, one, independent in zip(found.rows, found.nll, found.nll_independent, strict=True):
         line = f"  {rows:>6} rows: {one.value:.3f} ({one.low:.3f} to {one.high:.3f})"
@@ -75,6 +77,10 @@ def _lines(found: "LearningCurve") -> Iterator[str]:
     yield f"Still missing for want of rows: {missing.value:.3f} nats ({missing.low:.3f} to {missing.high:.3f})."
     for multiple, one in zip(found.multiples, found.ahead, strict=True):
         yield f"  {multiple} × the rows: {one.value:.3f} ({one.low:.3f} to {one.high:.3f}), by the law of the curve"
+    if halving.value >= found.rows[-1] * FURTHEST:
+        more = f"Even {halving.value:.0f} more rows may not halve the error of a probability"
+        yield f"{more} ({halving.low:.0f} or more)."
+        return
     yield (
         f"About {halving.value:.0f} more rows would halve the error of a probability "
         f"({halving.low:.0f} to {halving.high:.0f})."

@@ -71,6 +71,8 @@ class LearningCurve:
             nothing can be said about more rows.
         missing: what the fit to all rows still misses, b n^−c.
         ahead: for each of `multiples` of the rows, the expected nll.
+        halving: how many more rows would halve the error of a probability; `FURTHEST` times the rows stands for that
+            many or more.
     """
 
     judged: int
@@ -98,6 +100,7 @@ class LearningCurve:
             "missing": None if self.missing is None else vars(self.missing),
             "ahead": [{"rows": self.rows[-1] * m, **vars(e)} for m, e in zip(self.multiples, self.ahead, strict=False)],
             "halving": None if self.halving is None else vars(self.halving),
+            "furthest": self.rows[-1] * FURTHEST,
         }
 
 

@@ -25,6 +25,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from jebm_core.discounted import DiscountedDistribution
 from jebm_core.distributions import LinearDistribution, UniformRankings
 from jebm_core.evaluation.averages import in_contexts, pieces
 from jebm_core.evaluation.ordered import best_assignments, best_choices
@@ -204,7 +205,9 @@ def _by_bound(
     model: FittedModel, p: ConditionalModel, origin: Int64[Tensor, " item"]
 ) -> Iterator[tuple[float, list[int]]] | None:
     """Combinations off the points of q's table, with an upper bound of log p that falls; None where there is none."""
-    h, background = p.scores.interaction, p.background
+    h, background, log_mass = p.scores.interaction, p.background, 0.0
+    if isinstance(p.reference, DiscountedDistribution):  # off its list q is what it was, over N
+        background, log_mass = p.reference.q.background(), float(p.reference.log_mass[0])
     pairs = isinstance(h, FullQuadratic | LowRankQuadratic)
     if p.divergence.name != "kl" or (h is not None and not pairs):
         return None
@@ -217,7 +220,7 @@ def _by_bound(
         share = float(background.log_share[0] - family.log_partition[0])
     else:
         return None
-    share -= float(p.log_partition[0])
+    share -= float(p.log_partition[0]) + log_mass
     tables = [] if background is None or not len(background.points) else background.points.tolist()
     whole = p.space.whole
     if isinstance(whole, Rankings) and isinstance(p.space, Ruled):

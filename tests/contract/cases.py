@@ -192,7 +192,7 @@ REFERENCES: dict[str, Callable[[OutputSpace], Reference]] = {
     "marginals": lambda space: MarginalReference.fit(space, some_outputs(space)),
     "predicted": PredictedReference,
     "candidates": lambda space: CandidateReference.fit(space, some_outputs(space), smoothing=0.2),
-    "stacked": stacked_reference,
+    "stacked": lambda space: stacked_reference(space, log_discount=-0.7),  # which only rankings heed without trees
     "mixture": lambda space: MixtureReference(
         [PredictedReference(space), CandidateReference.fit(space, some_outputs(space)), UniformReference(space)],
         [0.5, 0.3, 0.2],
