@@ -1,6 +1,6 @@
 """Several numbers beside one another, each with its interval."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import plotly.graph_objects as go
 
@@ -16,11 +16,16 @@ def compared(
     title: str,
     axis: str,
     tickformat: str = "",
+    outstanding: Collection[int] = (0,),
 ) -> go.Figure:
-    """Return one line a number, in the given order from the top: a marker with its interval. The first stands out."""
+    """Return one line a number, in the given order from the top: a marker with its interval.
+
+    Args:
+        outstanding: places of those that stand out.
+    """
     figure = blank(title, height=110 + 48 * len(names), legend=False)
     for place, name in enumerate(names):
-        style = 0 if place == 0 else 5
+        style = 0 if place in outstanding else 5
         figure.add_scatter(
             x=[values[place]],
             y=[name],

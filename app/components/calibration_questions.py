@@ -1,5 +1,7 @@
 """Calibration of a person's own questions: any event, and groups of rows; for experts the scores in parts."""
 
+import re
+
 import pandas as pd
 import streamlit as st
 
@@ -20,6 +22,8 @@ from jebm_core.report import judged_part
 
 SCORES = {"brier": marked("Brier score"), "log": marked("Logarithmic score (nat)")}
 SUBJECTS = {"marginal": marked("Single events"), "joint": marked("Likeliest combination")}
+RANGE = re.compile(r"(-?[\d.]+(?:e[+-]\d+)?) to (-?[\d.]+(?:e[+-]\d+)?)")
+"""What a quarter of numbers is called."""
 GROUPS = {"(missing)": marked("(missing)"), "(others)": marked("(others)")}
 
 
@@ -122,8 +126,13 @@ def by_group(result: Result, *, muted: bool) -> None:
         return
 
     def name(of: str) -> str:
-        word = GROUPS.get(of)
-        return names.option(column, of) if word is None else _(word)
+        if of in GROUPS:
+            word = GROUPS[of]
+            return _(word)
+        between = RANGE.fullmatch(of)
+        if between is not None:
+            return _("{low} to {high}").format(low=between[1], high=between[2])
+        return names.option(column, of)
 
     groups = found.groups
     flagged = [name(group.name) for group in groups if group.flagged]
@@ -142,6 +151,7 @@ def by_group(result: Result, *, muted: bool) -> None:
             title=title,
             axis=error,
             tickformat=".0%",
+            outstanding=[place for place, group in enumerate(groups) if group.flagged],
         ),
         pd.DataFrame(
             {

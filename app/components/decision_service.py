@@ -1,5 +1,6 @@
 """Decisions of a finished run under a value table. torch comes with the first call; answers are kept."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,18 +26,47 @@ def first_values(schema: OutputSchema) -> pd.DataFrame:
     return pd.DataFrame({"name": list(schema.names), **{entry: start[entry] for entry in ENTRIES[schema.kind]}})
 
 
-def edited_values(frame: pd.DataFrame, schema: OutputSchema, bonus: float, unit: str, where: str) -> ValueTable:
+@dataclass(frozen=True)
+class Besides:
+    """What a person entered beside the values of the parts.
+
+    Attributes:
+        bonus: if all is right.
+        unit: the currency.
+        not_acting: worth of a row that is left alone; None leaves it to the misses.
+        sizes: columns ``size`` and ``cost``: from this size on, each chosen part costs so much.
+    """
+
+    bonus: float = 0.0
+    unit: str = ""
+    not_acting: float | None = None
+    sizes: pd.DataFrame | None = None
+
+
+def edited_values(frame: pd.DataFrame, schema: OutputSchema, besides: Besides, where: str) -> ValueTable:
     """Return the values that a person entered.
 
     Raises:
-        SpecError: an empty cell, a negative cost, or an infinite number; names label and entry.
+        SpecError: an empty cell, a negative cost, a size that there is not, or an infinite number; names part and
+            entry.
     """
     part = "labels" if schema.kind == "subsets" else "slots"
     rows = {
-        str(name): {entry: None if pd.isna(cell) else float(cell) for entry, cell in cells.items()}
+        str(name): {entry: _cell(cell) for entry, cell in cells.items()}
         for name, cells in frame.set_index("name").to_dict("index").items()
     }
-    return values_of({part: rows, "exact_bonus": bonus, "currency": unit}, schema, where)
+    record: dict[str, Any] = {part: rows, "exact_bonus": besides.bonus, "currency": besides.unit}
+    if besides.not_acting is not None:
+        record["not_acting"] = besides.not_acting
+    if besides.sizes is not None and len(besides.sizes):
+        steps = [(_cell(size), _cell(cost)) for size, cost in besides.sizes[["size", "cost"]].to_numpy().tolist()]
+        whole = {int(size) if size is not None and size == int(size) else size: cost for size, cost in steps}
+        record["cost_per_item"] = whole
+    return values_of(record, schema, where)
+
+
+def _cell(value: Any) -> float | None:
+    return None if pd.isna(value) else float(value)
 
 
 def decided(result: Result, values: ValueTable, request: Request) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import streamlit as st
 
 from app.charts.decisions import coverage_risk, worth_by_threshold
 from app.components import place
-from app.components.decision_service import Request, decided, edited_values, first_values, policy_text
+from app.components.decision_service import Besides, Request, decided, edited_values, first_values, policy_text
 from app.components.empty import explain, page_heading
 from app.components.figure import figure
 from app.components.language import _
@@ -110,9 +110,37 @@ def _choices(result: Result) -> tuple[ValueTable, Request]:
             key="delta",
             help=_("On average: over all rows. Certain: among the answered rows."),
         )
+        idle, sizes = _besides(result)
     typed = pd.DataFrame(edited).assign(name=frame["name"])
     where = _("The value table")
-    return edited_values(typed, result.schema, float(bonus), unit, where), (loss, float(alpha), sure)
+    besides = Besides(float(bonus), unit, None if idle is None else float(idle), sizes)
+    return edited_values(typed, result.schema, besides, where), (loss, float(alpha), sure)
+
+
+def _besides(result: Result) -> tuple[float | None, pd.DataFrame | None]:
+    """Draw what a row is worth that is left alone and, for subsets, what chosen parts cost by their number."""
+    left, right = st.columns([1, 2], gap="medium")
+    idle = left.number_input(
+        _("Worth of leaving a row alone"),
+        value=None,
+        placeholder=_("what its misses cost") if result.schema.kind == "subsets" else "0",
+        key="not_acting",
+    )
+    if result.schema.kind != "subsets":
+        return idle, None
+    with right:
+        st.caption(_("Cost of each chosen part, by how many are chosen"))
+        sizes = st.data_editor(
+            pd.DataFrame({"size": pd.Series(dtype="Int64"), "cost": pd.Series(dtype="float")}),
+            num_rows="dynamic",
+            hide_index=True,
+            column_config={
+                "size": st.column_config.NumberColumn(_("From this many on"), step=1),
+                "cost": st.column_config.NumberColumn(_("Cost of each")),
+            },
+            key="size_costs",
+        )
+    return idle, pd.DataFrame(sizes)
 
 
 def _risk(record: dict[str, Any], *, muted: bool) -> None:

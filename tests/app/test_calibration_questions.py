@@ -86,6 +86,14 @@ def test_every_column_groups_the_rows(lang: Language, finished: dict[str, str]) 
         assert len(app.get("plotly_chart")) == charts + 1
 
 
+def test_quarters_of_numbers_are_named_in_the_language_of_the_page(finished: dict[str, str]) -> None:
+    app = opened(finished["assembly"], "ja")
+    app.selectbox(key="group_by").select_index(0).run()  # the temperature around the drive
+    names = [table.value.iloc[:, 0].tolist() for table in healthy(app).dataframe if len(table.value.columns) == 8]
+    assert names
+    assert not any(" to " in name for name in names[0])
+
+
 def test_rows_are_measured_once_for_all_columns(finished: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     measure = measured.measure

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 from streamlit.testing.v1 import AppTest
@@ -69,9 +70,38 @@ def test_an_empty_cell_is_one_sentence(finished: dict[str, str]) -> None:
     frame = decision_service.first_values(schema)
     for cell, part in ((None, "None"), (-1.0, "at least 0"), (float("inf"), "inf")):
         with pytest.raises(SpecError) as caught:
-            decision_service.edited_values(frame.assign(miss=[cell]), schema, 0.0, "", "table")
+            decision_service.edited_values(frame.assign(miss=[cell]), schema, decision_service.Besides(), "table")
         assert "labels.a.miss" in str(caught.value)
         assert part in str(caught.value)
+
+
+def test_costs_by_size_and_a_row_left_alone_are_part_of_the_values() -> None:
+    from jebm_core.errors import SpecError
+    from jebm_core.tables import OutputSchema
+
+    schema = OutputSchema("subsets", ("a", "b"), ("y_a", "y_b"), ((), ()))
+    frame = decision_service.first_values(schema)
+
+    def values(size: object, cost: object) -> decision_service.ValueTable:
+        sizes = pd.DataFrame({"size": [size], "cost": [cost]})
+        besides = decision_service.Besides(bonus=2.0, not_acting=0.5, sizes=sizes)
+        return decision_service.edited_values(frame, schema, besides, "table")
+
+    found = values(2, 0.25)
+    assert (found.cost_per_item, found.not_acting, found.exact_bonus) == (((2, 0.25),), 0.5, 2.0)
+    assert decision_service.values_of(found.to_record(), schema, "table").to_record() == found.to_record()
+    for size, cost, part in ((3, 1.0, "sizes from 0 to 2"), (1.5, 1.0, "1.5"), (None, 1.0, "None"), (1, None, "None"),
+                             (1, -1.0, "at least 0")):  # fmt: skip
+        with pytest.raises(SpecError) as caught:
+            values(size, cost)
+        assert part in str(caught.value)
+
+
+def test_a_row_left_alone_is_worth_what_is_typed(finished: dict[str, str]) -> None:
+    app = _open(finished["assembly"])
+    app.number_input(key="not_acting").set_value(0.75).run()
+    ways = next(table.value for table in _healthy(app).dataframe if len(table.value) == 5)
+    assert 0.75 in ways.iloc[:, 1].tolist()
 
 
 @pytest.fixture
@@ -136,7 +166,9 @@ def test_the_policy_of_the_page_is_one_that_predict_reads(finished: dict[str, st
     run = finished["assembly"]
     model = load(RunStore().folder(run).model)
     schema = model.record.schema
-    values = decision_service.edited_values(decision_service.first_values(schema), schema, 0.0, "JPY", "table")
+    values = decision_service.edited_values(
+        decision_service.first_values(schema), schema, decision_service.Besides(unit="JPY"), "table"
+    )
     text = decision_service._policy(run, values.to_record(), ("items", 0.2, None), "caution")
     path = tmp_path / "policy.yaml"
     path.write_text(text, encoding="utf-8")
