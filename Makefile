@@ -6,6 +6,7 @@ PORT ?= 8501
 CHECK ?=
 SUITE ?=
 ARGS ?=
+JOBS ?= 2
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -31,8 +32,8 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP) ## fit the sample project and open the dashboard (PORT=8501; CHECK=1 looks at the page and stops)
 	$(BIN)/jebm demo --port $(PORT) $(if $(filter 1,$(CHECK)),--check)
 
-test: $(STAMP) ## run every test that this machine can run (ARGS="-k word" for some of them)
-	$(BIN)/python -m pytest $(ARGS)
+test: $(STAMP) ## run every test that this machine can run (ARGS="-k word" for some of them, JOBS=1 for one at a time)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
 
 check: $(STAMP) ## format, lint, types and import contracts; changes nothing
 	$(BIN)/ruff format --check .

@@ -7,9 +7,8 @@ resource is absent it is skipped with the reason.
 
 import os
 
-# Before torch is imported, here and in every process that a test starts: the tests are many small computations,
-# and threads
-# that wait for one another make them ten times slower on a busy machine.
+# Before torch is imported, here and in every process that a test starts: the tests are many small computations, and
+# threads that wait for one another make them ten times slower on a busy machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import shutil
@@ -33,8 +32,11 @@ collect_ignore_glob = ["benchmarks/[!t]*", "benchmarks/timing.py"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test the markers of the resources that it asks for."""
+    """Give each test the markers of the resources that it asks for, and keep those in one process that share a fixture:
+    the tests of a file, and all of the pages, whose runs are fitted once."""
     for item in items:
+        pages = ROOT / "tests" / "app" in item.path.parents
+        item.add_marker(pytest.mark.xdist_group("pages" if pages else str(item.path)))
         for fixture, marker in MARKER_OF_FIXTURE.items():
             if fixture in getattr(item, "fixturenames", ()):
                 item.add_marker(marker)
