@@ -28,6 +28,7 @@ COMMANDS = (
     "evaluate",
     "audit",
     "recalibrate",
+    "drift",
     "decide",
     "score",
     "predict",

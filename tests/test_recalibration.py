@@ -92,12 +92,13 @@ def test_shifted_and_doubled_scores_are_mended_together(kind: str) -> None:
 def test_the_slopes_of_the_vector_are_those_of_its_loss_by_listing() -> None:
     """At the optimum, what is expected of every part is what was observed, less the pull of the prior."""
     model = fitted("subsets")
-    examples = examples_of("subsets", 80, 5, like=model)
+    examples = examples_of("subsets", 16, 5, like=model)
     found = choose_vector(model, examples)
+    assert float((found.shift / found.n).abs().max()) > 0.03  # so that the prior is no rounding
     mended = with_vector(model, found, examples)
     points, context = mended.space.listing(), mended.context(examples.table.part(examples.keep))
     log_p = mended.model(context).log_prob_of(points)
     psi = parts_of(mended.model.affinity.linear, mended.space, points)
     expected = (log_p.softmax(0).T @ psi).mean(0)
     observed = parts_of(mended.model.affinity.linear, mended.space, torch.from_numpy(examples.outputs.values)).mean(0)
-    torch.testing.assert_close(expected, observed - found.shift / found.n, atol=0.02, rtol=0)
+    torch.testing.assert_close(expected, observed - found.shift / found.n, atol=0.01, rtol=0)

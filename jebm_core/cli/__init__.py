@@ -7,6 +7,7 @@
     curve      how much more rows would help
     evaluate   judge a model: evaluate, audit
     recalibrate  a temperature of the scores, chosen on labelled rows
+    drift      new rows against those that a model was judged on
     decide     what to do, and when a person should decide
     score      use a model on rows: score, predict, sample
     rules      count, sample and check combinations under rules
@@ -32,6 +33,7 @@ from jebm_core.cli.curve import curve
 from jebm_core.cli.decide import decide
 from jebm_core.cli.demo import demo
 from jebm_core.cli.doctor import doctor
+from jebm_core.cli.drift import drift
 from jebm_core.cli.evaluate import audit, evaluate
 from jebm_core.cli.fit import fit
 from jebm_core.cli.output import exit_code_of, tell
@@ -52,7 +54,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-for command in (fit, curve, evaluate, audit, recalibrate, decide, score, predict, sample, rules):
+for command in (fit, curve, evaluate, audit, recalibrate, drift, decide, score, predict, sample, rules):
     app.command()(command)
 app.add_typer(runs, name="runs")
 app.command()(worker)
