@@ -34,6 +34,7 @@ import torch
 
 from jebm_core.errors import ModelFolderError, SpecError
 from jebm_core.spaces import OutputSpace, Rankings
+from jebm_core.threads import in_threads
 
 SMOOTHING = 0.01
 """Share of the training rows' own shares mixed into each prediction, so that no combination is impossible under q."""
@@ -56,6 +57,8 @@ KERNEL_ROWS = 500
 """Rows that a kernel is laid out by (Nyström)."""
 MAX_KERNEL_COST = 2 * 10**9
 """Rows · `KERNEL_ROWS`² up to which a kernel regression is affordable."""
+WORKERS = 4
+"""Classifiers that learn at the same time, at most, and no more than torch has threads."""
 FLOOR = 0.02
 """Least probability that a regression is taken to mean, before it is normalised: its errors are of no known size."""
 TRUSTED_TYPES = ("sklearn.tree._tree.Tree",)
@@ -157,21 +160,27 @@ class PooledMarginals:
         """
         from sklearn.base import clone
 
-        parts = (folds + 1) * len(estimators)
         fold = folds_of(len(x), folds=folds, seed=seed)
         apart = np.zeros((len(estimators), len(x), space.num_statistics))
-        for number in range(folds):
-            rows = fold != number
-            for m, estimator in enumerate(estimators):
-                part = _fit_member(space, clone(estimator), x[rows], y[rows])
+        members: list[list[Any]] = [[] for _ in estimators]
+
+        def learn(task: tuple[int, int]) -> None:
+            number, m = task
+            rows = fold != number  # all of them for the number that no fold has
+            part = _fit_member(space, clone(estimators[m]), x[rows], y[rows])
+            if number == folds:
+                members[m] = part
+            else:
                 apart[m, ~rows] = _parameters(space, part, x[~rows], _shares(space, y[rows]))
-                if on_part is not None:
-                    on_part(number * len(estimators) + m + 1, parts)
+
+        tasks = [(number, m) for number in range(folds + 1) for m in range(len(estimators))]
+        for done in in_threads(learn, tasks, min(WORKERS, torch.get_num_threads())):
+            if on_part is not None:
+                on_part(done, len(tasks))
         shares = _shares(space, y)
         apart = np.concatenate([_parameters(space, [], x, shares)[None], apart])
         if len(estimators) > 1 and isinstance(space.whole, Rankings):
             apart = np.concatenate([apart, [_order(space, eta) for eta in apart[1:]]])
-        members = [_fit_member(space, clone(estimator), x, y) for estimator in estimators]
         weights = np.array([0.0, 1.0]) if len(members) == 1 else _pool(space, y, apart, len(members))
         return cls(space, members, shares, weights), np.tensordot(weights, apart, 1).astype(np.float32)
 

@@ -1,5 +1,6 @@
 """Classifiers as references: out-of-fold where it matters, smoothed, and stored without running anything."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from sklearn.tree import DecisionTreeClassifier
 from jebm_core.classifiers import FLOOR, SMOOTHING, PooledMarginals, folds_of, named_classifiers
 from jebm_core.errors import ModelFolderError
 from jebm_core.spaces import OutputSpace, Rankings
+from jebm_core.threads import in_threads
 from tests import oracle
 from tests.contract.cases import configurations, rankings, subsets
 from tests.oracle import seeded
@@ -211,3 +213,38 @@ def test_forests_of_many_rows_are_grown_on_a_part_of_them():
     pool, eta = PooledMarginals.fit(space, estimators, x, y, folds=2)
     assert np.isfinite(eta).all()
     assert np.isfinite(pool.predict(x)).all()
+
+
+@every_space
+def test_classifiers_that_learn_at_the_same_time_learn_the_same(space: OutputSpace, monkeypatch: pytest.MonkeyPatch):
+    x, y = data(space)
+    estimators = [LogisticRegression(), DecisionTreeClassifier(max_depth=3, random_state=0), KNeighborsClassifier(5)]
+    found = []
+    for threads in (1, 3):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        heard: list[tuple[int, int]] = []
+        pool, apart = PooledMarginals.fit(
+            space, estimators, x, y, on_part=lambda *part, heard=heard: heard.append(part)
+        )
+        assert heard == [(done, 18) for done in range(1, 19)]
+        found.append((apart, pool.predict(x), pool.weights))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_what_goes_wrong_in_a_thread_is_raised_and_stops_the_others():
+    done: list[int] = []
+
+    def work(task: int) -> None:
+        if task == 2:
+            raise ValueError("two")
+        time.sleep(0.001)
+        done.append(task)
+
+    with pytest.raises(ValueError, match="two"):
+        list(in_threads(work, range(1000), 3))
+    assert len(done) < 900
+    for number in in_threads(work, range(3, 1003), 3):
+        if number == 5:
+            break  # a caller that stops listening stops the work
+    assert len(done) < 1900
