@@ -5,7 +5,9 @@ import copy
 import pytest
 import torch
 
-from jebm_core.evaluation.measured import measure
+from jebm_core.evaluation.calibration import reliability, row_resamples
+from jebm_core.evaluation.changes import compare
+from jebm_core.evaluation.measured import Measured, measure
 from jebm_core.evaluation.recalibration import choose_temperature, halves, scale_affinity, with_temperature
 from jebm_core.evaluation.vector_scaling import choose_vector, num_parts, parts_of, shift_head, with_vector
 from jebm_core.fitted import FittedModel
@@ -14,6 +16,12 @@ from jebm_core.settings import FitSettings
 from tests.test_evaluate import examples_of, fitted
 
 AFFINITIES = [("subsets", "auto"), ("subsets", "set"), ("configurations", "lowrank"), ("rankings", "preference")]
+
+
+def calibrate_events(part: Measured) -> float:
+    """The calibration error of single events, as an evaluation has it."""
+    resampled = row_resamples(len(part.places), 10, 0)
+    return reliability(part.rows["events"], part.happened, resampled).ece
 
 
 def doubled(model: FittedModel) -> FittedModel:
@@ -43,8 +51,16 @@ def test_doubled_scores_get_their_temperature_back(kind: str) -> None:
     assert 1.5 < found.value < 2.7
     assert found.low < found.value < found.high
     mended = with_temperature(wrong, found.value, choose)
-    before, after = (float(measure(m, judge).nll["nll"].mean()) for m in (wrong, mended))
+    measured = [measure(m, judge) for m in (wrong, mended)]
+    before, after = (float(part.nll["nll"].mean()) for part in measured)
     assert after < before - 0.01
+    changes = {change.name: change for change in compare(*measured)}
+    assert (changes["nll"].before, changes["nll"].after) == pytest.approx((before, after))
+    events = [calibrate_events(part) for part in measured]
+    assert (changes["ece_marginal"].before, changes["ece_marginal"].after) == pytest.approx(events)
+    assert all(one.low < one.after - one.before < one.high for one in changes.values())
+    assert changes["nll"].high < 0
+    assert changes["ece_marginal"].high < 0
     points, context = mended.space.listing(), mended.context(judge.table.part(judge.keep))
     total = mended.model(context).log_prob_of(points).logsumexp(0)
     low, high = mended.record.interval
