@@ -83,6 +83,14 @@ def test_the_stability_index_by_hand() -> None:
     assert _psi(np.array([10, 30]), np.array([20, 20])) == pytest.approx(float(((a - e) * np.log(a / e)).sum()))
 
 
+def test_numbers_are_counted_in_tenths_of_the_earlier_rows() -> None:
+    """100 earlier rows, ten a tenth; 50 later ones, all above them: half a row is added to each of ten bins."""
+    a, e = np.array([0.5] * 9 + [50.5]) / 55, np.full(10, 10.5 / 105)
+    found = _column("n", pd.Series(np.arange(100.0)), pd.Series(np.arange(100.0, 150.0)))
+    assert (found.kind, found.before, found.after) == ("numbers", 49.5, 124.5)
+    assert found.size == pytest.approx(float(((a - e) * np.log(a / e)).sum()))
+
+
 def test_a_column_of_one_word_is_the_same() -> None:
     same = _column("w", pd.Series(["a"] * 30), pd.Series(["a"] * 40))
     assert (same.p_value, same.size) == (1.0, pytest.approx(0.0, abs=1e-9))

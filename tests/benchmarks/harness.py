@@ -34,6 +34,7 @@ SUITES = (
     "rules",
     "peers",
     "sets",
+    "large",
     "coverage",
     "decisions",
 )
