@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from app.charts.style import COLOURS, DASHES, QUIET, SYMBOLS, blank, note_points
+from app.charts.style import COLOURS, DASHES, QUIET, SYMBOLS, bars, blank, note_points
 
 
 @dataclass(frozen=True)
@@ -76,13 +76,7 @@ def coverage(levels: CoverageLevels, *, title: str, stated: str, observed: str, 
     figure.add_scatter(
         x=list(levels.level),
         y=list(levels.covered),
-        error_y={
-            "type": "data",
-            "symmetric": False,
-            "array": [high - at for high, at in zip(levels.high, levels.covered, strict=True)],
-            "arrayminus": [at - low for low, at in zip(levels.low, levels.covered, strict=True)],
-            "color": COLOURS[0],
-        },
+        error_y=bars(levels.covered, levels.low, levels.high, COLOURS[0]),
         name=observed,
         mode="markers",
         marker={"color": COLOURS[0], "symbol": SYMBOLS[0], "size": 9},

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 
 import plotly.graph_objects as go
 
-from app.charts.style import COLOURS, SYMBOLS, blank, note_points
+from app.charts.style import COLOURS, SYMBOLS, bars, blank, note_points
 
 
 def compared(
@@ -29,15 +29,7 @@ def compared(
         figure.add_scatter(
             x=[values[place]],
             y=[name],
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": [max(high[place] - values[place], 0.0)],
-                "arrayminus": [max(values[place] - low[place], 0.0)],
-                "color": COLOURS[style],
-                "thickness": 2,
-                "width": 5,
-            },
+            error_x=bars([values[place]], [low[place]], [high[place]], COLOURS[style]) | {"thickness": 2, "width": 5},
             mode="markers",
             marker={"color": COLOURS[style], "symbol": SYMBOLS[min(place, len(SYMBOLS) - 1)], "size": 11},
             hovertemplate="%{y}: %{x}<extra></extra>",

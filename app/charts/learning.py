@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from app.charts.style import COLOURS, QUIET, SYMBOLS, blank, note_points
+from app.charts.style import COLOURS, QUIET, SYMBOLS, bars, blank, note_points
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,7 @@ def learning(
         figure.add_scatter(
             x=list(points.rows),
             y=list(points.value),
-            error_y={
-                "type": "data",
-                "symmetric": False,
-                "array": [high - at for high, at in zip(points.high, points.value, strict=True)],
-                "arrayminus": [at - low for low, at in zip(points.low, points.value, strict=True)],
-                "color": COLOURS[place],
-            },
+            error_y=bars(points.value, points.low, points.high, COLOURS[place]),
             name=name,
             mode="lines+markers",
             line={"color": COLOURS[place], "dash": dash, "width": 2},

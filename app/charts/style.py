@@ -1,6 +1,7 @@
 """How every figure looks: six colours that stay apart for colour-blind eyes, fonts with kanji, one quiet layout."""
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 import numpy as np
 import plotly.graph_objects as go
@@ -48,6 +49,17 @@ def blank(title: str, *, height: int = 420, legend: bool = True) -> go.Figure:
     figure.update_xaxes(**axis)
     figure.update_yaxes(**axis)
     return figure
+
+
+def bars(value: Sequence[float], low: Sequence[float], high: Sequence[float], colour: str) -> dict[str, Any]:
+    """Return error bars of intervals around values."""
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [max(top - at, 0.0) for top, at in zip(high, value, strict=True)],
+        "arrayminus": [max(at - bottom, 0.0) for bottom, at in zip(low, value, strict=True)],
+        "color": colour,
+    }
 
 
 def wrapped(title: str, limit: int = 96) -> str:

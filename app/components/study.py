@@ -27,8 +27,8 @@ def study(
         disabled: it can't be started.
     """
     key = kind.replace("-", "_")
-    ensure = [view for view in store().about(parent.id, kind) if view.spec.method == method]
-    latest = ensure[0] if ensure else None
+    alike = [view for view in store().about(parent.id, kind) if view.spec.method == method]
+    latest = alike[0] if alike else None
     if latest is not None and latest.state is State.SUCCEEDED:
         return latest
     if latest is not None and not latest.state.ended:

@@ -36,6 +36,7 @@ from jebm_core.evaluation.calibration import event_indicators, event_names, wils
 from jebm_core.evaluation.cohorts import ALPHA, MISSING, OTHERS, holm
 from jebm_core.evaluation.likelihoods import likelihoods
 from jebm_core.evaluation.measured import possible_rows
+from jebm_core.evaluation.scores import json_ready
 from jebm_core.evaluation.unseen import Share, good_turing, seen_mass
 from jebm_core.fitted import FittedModel
 from jebm_core.tables import Examples
@@ -110,8 +111,7 @@ class Drift:
 
     def to_json(self) -> dict[str, Any]:
         """A record that JSON can hold: NaN becomes None."""
-        record = dataclasses.asdict(self) | {"drifted": list(self.drifted)}
-        return {name: _plain(value) for name, value in record.items()}
+        return json_ready(dataclasses.asdict(self) | {"drifted": list(self.drifted)})
 
 
 @torch.no_grad()
@@ -227,11 +227,3 @@ def _change(
     low, high = np.quantile(again[1] - again[0], [0.025, 0.975])
     p = _p_value(stats.mannwhitneyu(after, before, alternative="greater"))
     return float(after.mean() - before.mean()), float(low), float(high), p
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items()}
-    return [_plain(part) for part in value] if isinstance(value, list | tuple) else value

@@ -122,7 +122,7 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary; numbers that JSON does not have become null."""
-        return _plain(dataclasses.asdict(self))
+        return json_ready(dataclasses.asdict(self))
 
 
 def evaluate(
@@ -247,12 +247,13 @@ def _interval(values: Float[np.ndarray, " row"], resampled: Float[np.ndarray, "r
     return float(low), float(high)
 
 
-def _plain(value: Any) -> Any:
+def json_ready(value: Any) -> Any:
+    """The value as JSON can hold it: numbers that are not finite become None."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+        return {str(key): json_ready(item) for key, item in value.items()}
+    return [json_ready(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 __all__ = ["Evaluation", "OnUnseen", "UnseenSummary", "evaluate", "summarise"]

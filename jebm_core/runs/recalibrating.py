@@ -1,12 +1,11 @@
 """The work of recalibrating a run: a model of its own, chosen on validation rows and judged on held-out ones."""
 
 import time
-from pathlib import Path
 
 from jebm_core.errors import SpecError
 from jebm_core.runs.context import JobContext
 from jebm_core.runs.home import write_json
-from jebm_core.runs.work import given, judged, provenance, read_data, replace_folder, report_evaluation, settings_of
+from jebm_core.runs.work import given, judged, provenance, read_data, report_evaluation, save_models, settings_of
 from jebm_core.splits import split_examples
 
 LEAST_ROWS = 20
@@ -26,7 +25,7 @@ def recalibrate_run(context: JobContext) -> str | None:
     from jebm_core.evaluation.recalibrated import recalibrated
     from jebm_core.fitted import load
     from jebm_core.preparation import validation_part
-    from jebm_core.replicates import load_replicates, save_replicates
+    from jebm_core.replicates import load_replicates
 
     begun = time.time()
     spec, folder = context.spec, context.folder
@@ -43,17 +42,10 @@ def recalibrate_run(context: JobContext) -> str | None:
             least=LEAST_ROWS,
             rows=len(choose.keep),
         )
-    found = recalibrated(model, choose, spec.method or "temperature", contexts=train, seed=spec.seed)
-    members = [
-        recalibrated(member, choose, spec.method or "temperature", contexts=train, seed=spec.seed).model
-        for member in load_replicates(context.parent)
-    ]
-
-    def write(place: Path) -> None:
-        found.model.save(place)
-        save_replicates(members, place)
-
-    replace_folder(write, folder.model)
+    how = {"method": spec.method or "temperature", "contexts": train, "seed": spec.seed}
+    found = recalibrated(model, choose, **how)
+    members = [recalibrated(member, choose, **how).model for member in load_replicates(context.parent)]
+    save_models(found.model, members, folder.model)
     report_evaluation(context)
     content = judged(found.model, train, test, spec)
     changes = compare(measure(model, test), measure(found.model, test)) if len(test.keep) else ()

@@ -5,7 +5,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -37,7 +37,7 @@ def fit_and_evaluate(context: JobContext) -> str | None:
         Cancelled: if the run was asked to stop.
     """
     from jebm_core.fitting import fit
-    from jebm_core.replicates import fit_replicates, require_rows_for, save_replicates
+    from jebm_core.replicates import fit_replicates, require_rows_for
 
     begun = time.time()
     spec, folder = context.spec, context.folder
@@ -49,11 +49,7 @@ def fit_and_evaluate(context: JobContext) -> str | None:
     result = fit(train, settings, checkpoint=folder.checkpoint, **more)
     members = fit_replicates(train, settings, **more)
 
-    def write(place: Path) -> None:
-        result.model.save(place)
-        save_replicates(members, place)
-
-    replace_folder(write, folder.model)
+    save_models(result.model, members, folder.model)
     report_evaluation(context)
     content = judged(result.model, train, test, spec)
     notes = (*examples.notes, *result.notes)
@@ -181,10 +177,13 @@ def _finite(value: object, place: str, lost: list[str]) -> object:
     return value
 
 
-def replace_folder(write: Callable[[Path], object], folder: Path) -> None:
-    """Let ``write`` fill a folder beside this one and put it in place whole."""
+def save_models(model: "FittedModel", members: "Sequence[FittedModel]", folder: Path) -> None:
+    """Write a model with its replicates beside the folder, and put them in place whole."""
+    from jebm_core.replicates import save_replicates
+
     draft = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(draft, ignore_errors=True)
-    write(draft)
+    model.save(draft)
+    save_replicates(members, draft)
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(draft, folder)

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from jebm_core.runs import RunSpec, RunStore
 from jebm_core.runs.records import State
@@ -18,6 +19,13 @@ def small_spec(name: str, **settings: object) -> RunSpec:
     dataset = store.add_dataset(SAMPLES / f"{name}.csv", f"{name}.csv")
     targets = ("c_seal", "c_bearing", "c_result") if name == "assembly" else ()
     return RunSpec(dataset.sha256, dataset.name, targets=targets, settings=SMALL | settings)
+
+
+def healthy(app: AppTest) -> AppTest:
+    """The page, which met neither an exception nor a fault of ours."""
+    assert not app.exception
+    assert not [error.value for error in app.error if "report reference" in error.value or "参照番号" in error.value]
+    return app
 
 
 def wait_until_ended(store: RunStore, run: str, seconds: float = 240.0) -> State:

@@ -9,6 +9,7 @@ from app.components import calibration_service
 from app.text import FOLDER, Language
 from jebm_core.evaluation import measured
 from jebm_core.runs import RunStore
+from tests.app.conftest import healthy
 
 MAIN = FOLDER.parent / "main.py"
 
@@ -19,12 +20,6 @@ def opened(run: str, lang: Language = "en", depth: str = "business") -> AppTest:
     app.run()
     app.switch_page("views/calibration.py").run()
     return healthy(app)
-
-
-def healthy(app: AppTest) -> AppTest:
-    assert not app.exception
-    assert not [error.value for error in app.error if "report reference" in error.value or "参照番号" in error.value]
-    return app
 
 
 def said(app: AppTest) -> str:

@@ -11,6 +11,7 @@ from app.components import decision_service
 from app.text import FOLDER, Language
 from jebm_core.fitted import FittedModel
 from jebm_core.report import answer_decisions
+from tests.app.conftest import healthy
 
 MAIN = FOLDER.parent / "main.py"
 
@@ -22,13 +23,7 @@ def _open(run: str | None, lang: Language = "en") -> AppTest:
         app.query_params["run"] = run
     app.run()
     app.switch_page("views/decisions.py").run()
-    return _healthy(app)
-
-
-def _healthy(app: AppTest) -> AppTest:
-    assert not app.exception
-    assert not [error.value for error in app.error if "report reference" in error.value or "参照番号" in error.value]
-    return app
+    return healthy(app)
 
 
 def _text(app: AppTest) -> str:
@@ -45,8 +40,8 @@ def test_a_finished_run_has_an_answer_a_guarantee_and_both_charts(lang: Language
         assert "Guarantee: on average over 84 calibration rows" in _text(app)
     app.selectbox(key="delta").set_value(0.1).run()
     if lang == "en":
-        assert "with 90 % certainty" in _text(_healthy(app))
-    assert not _healthy(app).error
+        assert "with 90 % certainty" in _text(healthy(app))
+    assert not healthy(app).error
 
 
 @pytest.mark.parametrize("lang", ["en", "ja"])
@@ -56,10 +51,10 @@ def test_a_bad_value_is_one_sentence(
 ) -> None:
     app = _open(finished["assembly"], lang)
     app.number_input(key=key).set_value(value).run()
-    assert len(_healthy(app).error) == 1
+    assert len(healthy(app).error) == 1
     assert part in app.error[0].value.replace("\\", "")
     app.number_input(key=key).set_value(0.3).run()
-    assert not _healthy(app).error
+    assert not healthy(app).error
 
 
 def test_an_empty_cell_is_one_sentence(finished: dict[str, str]) -> None:
@@ -100,7 +95,7 @@ def test_costs_by_size_and_a_row_left_alone_are_part_of_the_values() -> None:
 def test_a_row_left_alone_is_worth_what_is_typed(finished: dict[str, str]) -> None:
     app = _open(finished["assembly"])
     app.number_input(key="not_acting").set_value(0.75).run()
-    ways = next(table.value for table in _healthy(app).dataframe if len(table.value) == 5)
+    ways = next(table.value for table in healthy(app).dataframe if len(table.value) == 5)
     assert 0.75 in ways.iloc[:, 1].tolist()
 
 
@@ -126,7 +121,7 @@ def test_a_second_visit_and_another_risk_ask_the_model_nothing(finished: dict[st
     app.number_input(key="alpha").set_value(0.35).run()
     app.switch_page("views/calibration.py").run()
     app.switch_page("views/decisions.py").run()
-    assert not _healthy(app).error
+    assert not healthy(app).error
     app = _open(finished["assembly"])
     app.number_input(key="bonus").set_value(2.5).run()
     assert len(counted) == before
