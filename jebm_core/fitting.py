@@ -177,7 +177,8 @@ class _Run:
         reason = self.train(trainer)
         if not trainer.state.best_model:
             raise TrainingStopped(reason.value)
-        self.refine(trainer)
+        if reason.is_healthy:
+            self.refine(trainer)
         self.report(Progress("audit", proposal=trainer.proposal.name))
         context = valid.context.rows(slice(0, MAX_AUDITED))
         proposal = trainer.proposal
@@ -199,6 +200,9 @@ class _Run:
         )
         if not reason.is_healthy:
             self.notes.append(Note(reason.value, {}))
+        if trainer.state.skipped:
+            count = {"count": trainer.state.skipped}
+            self.notes.append(Note("Steps of training left out because a number was not finite: {count}.", count))
         return Fit(fitted, tuple(self.history), reason, tuple(self.notes))
 
     def train_independent(self, shape: Any, train: Rows, valid: Rows, plan: Plan) -> JointModel:

@@ -45,6 +45,7 @@ class StepInfo(NamedTuple):
     objective: Float[Tensor, ""]
     effective_share: Float[Tensor, ""]
     total_mass: Float[Tensor, ""]
+    skipped: Float[Tensor, ""]  # 1 where a number was not finite, and nothing was learned
 
 
 @dataclass(frozen=True)
@@ -84,14 +85,15 @@ def objective_and_info(
     if model.base.is_exact(p):
         loss = (p.log_partition - p.affinity(p.as_draws(rows.y)).flatten()).mean()
         one = torch.ones_like(loss.detach())
-        return loss, StepInfo(loss.detach(), one, one)
+        return loss, StepInfo(loss.detach(), one, one, torch.zeros_like(one))
     scored = score_draws(p, proposal.draw(p, samples, generator=generator))
     if rows.context.is_single:
         settle_constant(model, p, scored)
     loss = joint_objective(p, rows.y, scored).mean()
     with torch.no_grad():
         detached = scored._replace(affinity=scored.affinity.detach(), points_affinity=scored.points_affinity.detach())
-        info = StepInfo(loss.detach(), effective_share(detached).mean(), total_mass(p, detached).mean())
+        share, mass = effective_share(detached).mean(), total_mass(p, detached).mean()
+        info = StepInfo(loss.detach(), share, mass, torch.zeros_like(share))
     return loss, info
 
 
@@ -119,7 +121,12 @@ def training_step(
     penalty: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> StepInfo:
-    """One doubly stochastic gradient step."""
+    """One doubly stochastic gradient step.
+
+    Where the objective or its gradient is not finite (e^g of a draw overflowed), weights and optimizer stay as they
+    were and the step counts as skipped. ``found_inf`` is how PyTorch's own gradient scaler tells a fused optimizer
+    so, without waiting for the device.
+    """
     optimizer.zero_grad(set_to_none=True)
     loss, info = objective_and_info(model, rows, proposal, samples, generator)
     interaction = model.affinity.interaction
@@ -127,9 +134,12 @@ def training_step(
     if penalty and pairs is not None:
         loss = loss + penalty / 2 * pairs.square().sum()
     loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), clip, foreach=rows.y.device.type != "meta")
+    norm = nn.utils.clip_grad_norm_(model.parameters(), clip, foreach=rows.y.device.type != "meta")
+    skipped = 1 - (norm.isfinite() & info.objective.isfinite()).to(norm.dtype)
+    if optimizer.defaults.get("fused"):  # all but those on the meta device, which has no numbers
+        optimizer.found_inf = skipped  # pyright: ignore[reportAttributeAccessIssue]
     optimizer.step()
-    return info
+    return info._replace(skipped=skipped)
 
 
 def make_optimizer(model: JointModel, plan: Plan) -> torch.optim.AdamW:

@@ -7,8 +7,9 @@ silently*):
 - total mass: what the model's probabilities add up to; 1 where τ is right.
 
 A run that loses either goes on with four times the draws, then with the next, stronger proposal it was given; when
-there is none left it stops, with the last model that passed, and says why. A number that is not finite stops the run.
-Nothing is clamped into health.
+there is none left it stops, with the last model that passed, and says why. A step whose numbers are not finite is
+skipped and counted; an epoch with such a step that fails a guard is not waited for: the run goes back to the last
+model that passed, or else to its start, and on with the next means. Nothing is clamped into health.
 """
 
 import copy
@@ -47,8 +48,8 @@ class StopReason(Enum):
     EXHAUSTED = "The planned number of epochs was reached."
     OUT_OF_TIME = "The time budget was used up."
     NON_FINITE = (
-        "A number stopped being finite; the last good model was kept. "
-        "Try a smaller learning rate, or the divergence kl."
+        "The score ran away from the draws until numbers overflowed; the model from before that was kept. "
+        "Use another proposal, more samples a step, or a better reference."
     )
     LIMITED = (
         "Training went as far as the proposal covers the model: the last model whose log-partition the draws vouch for "
@@ -84,6 +85,9 @@ class TrainingState:
 
     Attributes:
         vouched: whether the guards have held after some epoch of training.
+        sound: whether they held for the model that is kept.
+        skipped: steps that were not taken, because a number was not finite.
+        best_model: the model to keep; what training started from, while nothing is better.
     """
 
     epoch: int = 0
@@ -94,6 +98,8 @@ class TrainingState:
     lost: int = 0
     seconds: float = 0.0
     vouched: bool = False
+    sound: bool = False
+    skipped: int = 0
     best_model: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -106,6 +112,7 @@ class EpochInfo:
     held_out: HeldOut
     proposal: str
     seconds: float
+    skipped: int = 0
 
 
 @torch.no_grad()
@@ -197,16 +204,20 @@ class Trainer:
         started = self.clock()
         self.model.train()
         order = torch.randperm(len(self.train.y), generator=self.shuffler).to(self.train.y.device)
-        objectives: list[Tensor] = []
+        steps: list[StepInfo] = []
         devices = [self.train.y.device] if self.train.y.is_cuda else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(hash((self.seed, state.epoch)) % 2**31)  # dropout draws from the global generator
             for part in order.repeat(plan.passes).split(plan.batch_size):
-                objectives.append(self.step(self.train.rows(part)).objective)
+                steps.append(self.step(self.train.rows(part)))
         found = held_out(self.model, self.valid, self.proposal, samples=4 * self.samples, generator=self.generator)
         state.epoch += 1
+        taken = torch.stack([step.skipped for step in steps]) == 0
+        skipped = int((~taken).sum().item())
+        state.skipped += skipped
         state.seconds += self.clock() - started
-        return EpochInfo(state.epoch, torch.stack(objectives).mean().item(), found, self.proposal.name, state.seconds)
+        objective = torch.stack([step.objective for step in steps])[taken].mean().item()
+        return EpochInfo(state.epoch, objective, found, self.proposal.name, state.seconds, skipped)
 
     def step(self, batch: Rows) -> StepInfo:
         """One step; on a GPU, where the batch is a full one, as a CUDA graph."""
@@ -226,37 +237,56 @@ class Trainer:
     def judge(self, info: EpochInfo) -> StopReason | None:
         """Keep the best model, watch the guards; None to go on."""
         state, plan, found = self.state, self.plan, info.held_out
-        if not (math.isfinite(info.objective) and math.isfinite(found.objective)):
-            return StopReason.NON_FINITE
-        draws = found.effective_share * 4 * self.samples
+        if not state.best_model:
+            return StopReason.NON_FINITE  # it was not finite before any step
         failing = self._fails(found)
         state.lost = state.lost + 1 if failing else 0
         state.vouched |= not failing
-        if state.lost >= PATIENT_EPOCHS:
+        overflowed = failing and (info.skipped > 0 or not math.isfinite(found.objective))
+        if overflowed:
+            self.go_back()
+        if overflowed or state.lost >= PATIENT_EPOCHS:
             if state.factor > 1 and state.proposal + 1 == len(self.proposals):
-                if state.vouched:
-                    return StopReason.LIMITED
-                return StopReason.PROPOSAL_LOST if draws < MIN_EFFECTIVE_DRAWS else StopReason.MASS_LOST
+                return self._lost(found)
             if state.factor == 1:
                 state.factor = MORE_DRAWS
             else:
                 state.proposal, state.factor = state.proposal + 1, 1
-            state.lost = 0
-            state.best, state.since_best = (
-                math.inf,
-                0,
-            )  # figures of the lost proposal can't be compared with the next one's
-            return None
+            # figures of the lost proposal can't be compared with the next one's
+            state.lost, state.best, state.since_best = 0, math.inf, 0
+            return self._out_of_plan(found)
         if not failing and found.objective < state.best:
-            state.best, state.since_best = found.objective, 0
+            state.best, state.since_best, state.sound = found.objective, 0, True
             state.best_model = copy.deepcopy(self.model.state_dict())
         else:
             state.since_best += 1
-        if state.since_best >= plan.patience and state.best_model:
+        if state.since_best >= plan.patience and state.sound:
             return StopReason.CONVERGED
-        if state.epoch >= plan.epochs:
-            return StopReason.EXHAUSTED
-        return StopReason.OUT_OF_TIME if state.seconds >= plan.seconds else None
+        return self._out_of_plan(found)
+
+    def _out_of_plan(self, found: HeldOut) -> StopReason | None:
+        """Whether epochs or time are used up."""
+        state = self.state
+        if state.epoch < self.plan.epochs and state.seconds < self.plan.seconds:
+            return None
+        if not state.sound:
+            return self._lost(found)
+        return StopReason.EXHAUSTED if state.epoch >= self.plan.epochs else StopReason.OUT_OF_TIME
+
+    def _lost(self, found: HeldOut) -> StopReason:
+        """Why there is no going on with these proposals."""
+        if self.state.vouched:
+            return StopReason.LIMITED
+        if not math.isfinite(found.objective):
+            return StopReason.NON_FINITE
+        draws = found.effective_share * 4 * self.samples
+        return StopReason.PROPOSAL_LOST if draws < MIN_EFFECTIVE_DRAWS else StopReason.MASS_LOST
+
+    def go_back(self) -> None:
+        """To the model that is kept, with an optimizer that remembers nothing of the way that was lost."""
+        self.model.load_state_dict(self.state.best_model)
+        self.optimizer = make_optimizer(self.model, self.plan)
+        self._captured = None
 
     def run(
         self, *, on_epoch: Callable[[EpochInfo], None] | None = None, should_stop: Callable[[], bool] | None = None
@@ -283,13 +313,15 @@ class Trainer:
     def begin(self) -> None:
         """The model before any step is the first candidate: what training ends with is no worse on held-out rows."""
         found = held_out(self.model, self.valid, self.proposal, samples=4 * self.samples, generator=self.generator)
-        if math.isfinite(found.objective) and not self._fails(found):
-            self.state.best, self.state.best_model = found.objective, copy.deepcopy(self.model.state_dict())
+        if math.isfinite(found.objective):
+            self.state.best_model, self.state.sound = copy.deepcopy(self.model.state_dict()), not self._fails(found)
+            self.state.best = found.objective if self.state.sound else math.inf
 
     def _fails(self, found: HeldOut) -> bool:
         """Whether a guard says that the draws or the log-partition are lost."""
         draws = found.effective_share * 4 * self.samples
-        return draws < MIN_EFFECTIVE_DRAWS or abs(found.total_mass - 1) > MASS_TOLERANCE
+        holds = math.isfinite(found.objective) and draws >= MIN_EFFECTIVE_DRAWS
+        return not holds or not abs(found.total_mass - 1) <= MASS_TOLERANCE
 
     def settle(self) -> None:
         """The last epochs of the plan, on every row there is: held-out rows have said when to stop."""

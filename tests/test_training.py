@@ -1,5 +1,7 @@
 """Training: reproducible to the last bit, resumable, and guarded against proposals that have lost the model."""
 
+import copy
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -180,12 +182,14 @@ def test_a_hopeless_proposal_stops_the_run():
     reason = t.run()
     assert reason in (StopReason.PROPOSAL_LOST, StopReason.MASS_LOST)
     assert not reason.is_healthy
-    assert not t.state.best_model
+    assert not t.state.sound
     assert t.state.epoch == 6  # three with the draws planned, three with more of them
 
 
 def test_a_wrong_log_partition_stops_the_run():
     model, rows = peaked("zero")
+    with torch.no_grad():
+        model.affinity.linear.linear.bias.fill_(2.0)  # pyright: ignore
     t = Trainer(model, rows, rows, [ListingProposal(subsets(12))], SLOW, seed=0, clock=lambda: 0.0)
     assert t.run() is StopReason.MASS_LOST
     assert t.state.epoch == 6
@@ -219,7 +223,7 @@ def test_a_failing_guard_climbs_to_the_stronger_proposal():
     used: list[str] = []
     assert t.run(on_epoch=lambda info: used.append(info.proposal)) is StopReason.EXHAUSTED
     assert used == ["reference"] * 6 + ["anchored"] * 2
-    assert t.state.best_model
+    assert t.state.sound
 
 
 class Watched(Proposal):
@@ -242,21 +246,57 @@ def test_a_failing_guard_asks_for_more_draws_first():
     assert watched.asked == [32] + [8, 8, 32] * 3 + [32, 32, 128] * 3  # two batches, then the held-out rows
 
 
-def test_a_number_that_is_not_finite_stops_and_the_last_good_model_is_kept():
+def test_a_step_whose_gradient_is_not_finite_changes_nothing():
+    t = trainer(plan=Plan(epochs=6, batch_size=32, samples=8))
+    t.step(t.train.rows(slice(0, 32)))
+    before = copy.deepcopy((t.model.state_dict(), t.optimizer.state_dict()["state"]))
+    poisoned = t.train.rows(slice(0, 32))
+    poisoned.context.x[0, 0] = math.inf
+    info = t.step(poisoned)
+    assert info.skipped == 1
+    assert identical(t.model.state_dict(), before[0])
+    for index, moments in t.optimizer.state_dict()["state"].items():
+        assert identical(moments, before[1][index])
+    assert t.step(t.train.rows(slice(32, 64))).skipped == 0
+    assert not identical(t.model.state_dict(), before[0])
+
+
+def test_where_numbers_overflow_the_run_goes_back_to_the_model_that_it_keeps_and_on_with_more_draws():
     t = trainer(plan=Plan(epochs=6, batch_size=32, samples=8))
     good: dict[str, Tensor] = {}
+    samples = []
 
     def poison(info: EpochInfo) -> None:
+        samples.append(t.samples)
         if info.epoch == 2:
             good.update(t.state.best_model)
             with torch.no_grad():
                 next(t.model.parameters()).fill_(math.nan)
+        if info.epoch == 3:
+            assert info.skipped == len(range(0, len(t.train.y), 32))
+            assert identical(numbers(t.model), good)
 
-    assert t.run(on_epoch=poison) is StopReason.NON_FINITE
-    assert t.state.epoch == 3
-    assert identical(numbers(t.model), good)
+    assert t.run(on_epoch=poison) is StopReason.EXHAUSTED
+    assert samples == [8, 8, 32, 32, 32, 32]  # no patience: the next means at once
+    assert t.state.skipped == len(range(0, len(t.train.y), 32))
     assert all(torch.isfinite(value).all() for value in t.model.state_dict().values())
+
+
+def test_where_numbers_always_overflow_the_start_is_kept_and_not_called_healthy():
+    t = trainer(plan=Plan(epochs=6, batch_size=32, samples=8, learning_rate=1e4), proposals=[ReferenceProposal()])
+    start = numbers(t.model)
+    assert t.run() is StopReason.NON_FINITE
+    assert t.state.epoch == 2  # with the draws planned, then with more of them
+    assert t.state.skipped > 0
+    assert identical(numbers(t.model), start)
     assert not StopReason.NON_FINITE.is_healthy
+
+
+def test_a_run_that_ends_before_any_guard_has_held_is_not_called_healthy():
+    model, rows = peaked("anchored")
+    plan = dataclasses.replace(SLOW, epochs=2)
+    reason = Trainer(model, rows, rows, [ReferenceProposal()], plan, seed=0, clock=lambda: 0.0).run()
+    assert reason in (StopReason.PROPOSAL_LOST, StopReason.MASS_LOST)
 
 
 def test_the_best_model_is_the_one_that_is_kept():
