@@ -1,7 +1,9 @@
 """The run store without a runner: what is kept, what is refused, and who may write."""
 
 import json
+import math
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -9,15 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import text, update
 
 from jebm_core.errors import SpecError, UserError
 from jebm_core.runs import Home, Message, RunSpec, RunStore, State, default_home
 from jebm_core.runs.context import JobContext
-from jebm_core.runs.database import Database
+from jebm_core.runs.database import HEAD, Database
 from jebm_core.runs.home import plain_name, write_atomically, write_json
 from jebm_core.runs.identity import ProcessIdentity, identity_of, is_alive
+from jebm_core.runs.migrations import known
 from jebm_core.runs.queue import LastWord, RunQueue
-from jebm_core.runs.records import progress_step
+from jebm_core.runs.records import Span, progress_step
+from jebm_core.runs.schema import metadata
+from jebm_core.runs.schema import run as run_table
 from jebm_core.runs.streams import LogStream
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -109,35 +117,81 @@ def test_a_store_that_cannot_be_used_says_why(tmp_path: Path) -> None:
         RunStore(Home(tmp_path))
 
 
-@pytest.mark.parametrize("version", [1, 2])
-def test_a_store_of_an_earlier_version_is_brought_up_to_date(version: int, store: RunStore) -> None:
-    data = store.add_dataset(b"y_a\n1\n", "t.csv")
-    run = store.enqueue(RunSpec(data.sha256, data.name))
-    with Database(store.home.database).writing() as connection:
-        for statement in (
-            "DROP INDEX run_by_parent",
-            *(f"ALTER TABLE run DROP COLUMN {c}" for c in ("kind", "parent")),
-        ):
-            connection.execute(statement)
-        later = {"parent", "method"}
-        if version == 1:
-            connection.execute("DROP TABLE generator")
-            later |= {"rules", "generator", "source"}
-        # What a run of that version was described by.
-        text = connection.execute("SELECT spec FROM run").fetchone()[0]
-        old = {name: value for name, value in json.loads(text).items() if name not in later}
-        connection.execute("UPDATE run SET spec = ?", (json.dumps(old),))
-        connection.execute(f"PRAGMA user_version = {version}")
+OLD = """
+CREATE TABLE dataset (
+    sha256 TEXT PRIMARY KEY, name TEXT NOT NULL, bytes INTEGER NOT NULL, created REAL NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE run (
+    id TEXT PRIMARY KEY, dataset TEXT NOT NULL REFERENCES dataset (sha256), spec TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('queued', 'running', 'succeeded', 'failed', 'cancelled')),
+    message TEXT, stop_reason TEXT, created REAL NOT NULL, place INTEGER NOT NULL, claimed REAL, started REAL,
+    finished REAL, heartbeat REAL, cancel_requested REAL, attempt INTEGER NOT NULL DEFAULT 0,
+    retries INTEGER NOT NULL DEFAULT 1, pid INTEGER, process_started TEXT, boot TEXT, last_step INTEGER
+) WITHOUT ROWID;
+CREATE INDEX run_by_state ON run (state, place);
+CREATE TABLE progress (
+    run TEXT NOT NULL REFERENCES run (id) ON DELETE CASCADE, step INTEGER NOT NULL, written REAL NOT NULL,
+    fields TEXT NOT NULL, PRIMARY KEY (run, step)
+) WITHOUT ROWID;
+"""
+"""Files from before the store knew alembic: version 1, and what versions 2 and 3 added."""
+ADDED = {
+    2: """CREATE TABLE generator (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL, version INTEGER NOT NULL, rules TEXT NOT NULL, reference TEXT NOT NULL,
+    source TEXT NOT NULL, created REAL NOT NULL, UNIQUE (name, version)
+) WITHOUT ROWID;""",
+    3: """ALTER TABLE run ADD COLUMN kind TEXT NOT NULL DEFAULT 'fit';
+ALTER TABLE run ADD COLUMN parent TEXT NOT NULL DEFAULT '';
+CREATE INDEX run_by_parent ON run (parent, kind, created);""",
+}
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_a_store_of_an_earlier_version_is_brought_up_to_date(version: int, tmp_path: Path) -> None:
+    home = Home(tmp_path / "old")
+    home.folder.mkdir()
+    data, run = "ab" * 32, "abcdef"
+    spec = json.dumps({"dataset": data, "dataset_name": "t.csv", "settings": {"samples": 4}})
+    reports = [
+        (run, step, 5.0, json.dumps({"epoch": step, "stage": "training", "x": x, "y": None})) for step, x in REPORTS
+    ]
+    with sqlite3.connect(home.folder / "jebm.sqlite") as old:
+        old.executescript(OLD + "".join(ADDED[step] for step in range(2, version + 1)))
+        old.execute("INSERT INTO dataset VALUES (?, 't.csv', 3, 1.0)", (data,))
+        old.execute(
+            "INSERT INTO run (id, dataset, spec, state, created, place, last_step) VALUES (?, ?, ?, 'failed', 2, 1, 2)",
+            (run, data, spec),
+        )
+        old.executemany("INSERT INTO progress VALUES (?, ?, ?, ?)", reports)
+        old.execute(f"PRAGMA user_version = {version}")
+    old.close()
     code = "import sys; from pathlib import Path; from jebm_core.runs import *; RunStore(Home(Path(sys.argv[1])))"
-    line = [sys.executable, "-W", "error", "-c", code, str(store.home.folder)]
+    line = [sys.executable, "-W", "error", "-c", code, str(home.folder)]
     upgrades = [subprocess.Popen(line, cwd=ROOT) for _ in range(3)]
     assert [upgrade.wait(60) for upgrade in upgrades] == [0] * 3
-    new = RunStore(store.home)
-    assert (new.run(run).spec.rules, new.run(run).spec.generator) == ("", "")
-    assert [view.id for view in new.list_runs()] == [run]
+    new = RunStore(home)
+    view = new.run(run)
+    assert (view.spec.rules, view.spec.generator, view.spec.settings) == ("", "", {"samples": 4})
+    assert [other.id for other in new.list_runs()] == [run]
     assert new.about(run, "learning-curve") == ()
     assert [dataset.name for dataset in new.datasets()] == ["t.csv"]
     assert new.generators.save("G", "a").title == "G · 1"
+    history = new.history(run)
+    assert [dict(row.values) for row in history] == [
+        {"epoch": step, "stage": "training", "x": x, "y": None} for step, x in REPORTS
+    ]
+    assert view.progress == history[-1]
+    assert new.parameters(run)["settings.samples"] == 4
+    assert new.spans([run], ["x"])[run, "x"] == Span(0.25, 0.25, math.inf)
+
+
+REPORTS = ((1, math.inf), (2, 0.25))
+
+
+def test_the_steps_of_the_upgrade_lead_to_the_tables_that_the_code_works_with(store: RunStore) -> None:
+    with Database(store.home.database).reading() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    assert known()[0] == HEAD
 
 
 def test_studies_are_found_by_their_run_and_go_with_it(store: RunStore) -> None:
@@ -149,7 +203,7 @@ def test_studies_are_found_by_their_run_and_go_with_it(store: RunStore) -> None:
     assert [view.id for view in store.list_runs()] == [mended, run]  # a study is no model
     assert [view.id for view in store.about(run, "learning-curve")] == [second, first]
     with Database(store.home.database).writing() as connection:
-        connection.execute("UPDATE run SET state = 'succeeded' WHERE id <> ?", (second,))
+        connection.execute(update(run_table).where(run_table.c.id != second).values(state="succeeded"))
     with pytest.raises(UserError, match="study of run"):
         store.delete(run)
     store.cancel(second)
@@ -194,11 +248,9 @@ def test_equal_names_saved_at_once_get_numbers_of_their_own(store: RunStore) -> 
 
 
 def test_a_store_of_a_later_version_is_refused(store: RunStore) -> None:
-    with Database(store.home.database).reading() as connection:
-        connection.execute("COMMIT")
-        connection.execute("PRAGMA user_version = 99")
-        connection.execute("BEGIN")
-    with pytest.raises(UserError, match="version 99"):
+    with Database(store.home.database).writing() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0099'"))
+    with pytest.raises(UserError, match="version 0099"):
         RunStore(store.home)
 
 
@@ -302,11 +354,12 @@ def test_a_resumed_run_writes_over_its_reports_and_waits_for_room(store: RunStor
         latest = store.run(run_id).progress
         assert latest is not None
         assert latest.values["stage"] == "reference"
-        away = store.home.database.with_suffix(".away")
-        store.home.database.rename(away)
+        database = Path(store.home.database)
+        away = database.with_suffix(".away")
+        database.rename(away)
         context.on_progress(Report("training", 3, 1.0))
         assert not context.flush()
-        away.rename(store.home.database)
+        away.rename(database)
         assert context.flush()
         assert store.history(run_id)[-2].step == progress_step("training", 3)
         assert not context.should_stop()

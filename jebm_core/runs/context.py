@@ -1,7 +1,6 @@
 """What a job's work is given: its data, its folder, and the two callbacks that tie it to the store."""
 
 import json
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -9,8 +8,10 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import final
 
+from jebm_core.runs.database import FAULTS
+from jebm_core.runs.history import Report
 from jebm_core.runs.home import Home
-from jebm_core.runs.queue import Report, RunQueue
+from jebm_core.runs.queue import RunQueue
 from jebm_core.runs.records import RunSpec, progress_step
 from jebm_core.runs.store import RunStore
 
@@ -108,7 +109,7 @@ class JobContext:
         try:
             if not self._queue.record(self._run_id, self._attempt, self._waiting):
                 self.superseded = True
-        except (OSError, sqlite3.Error):
+        except FAULTS:
             return False
         self._waiting.clear()
         return True
@@ -129,7 +130,7 @@ class JobContext:
                     self.cancelled = True
                 if time.monotonic() - beaten > _BEAT and self._queue.beat(self._run_id, self._attempt):
                     beaten = time.monotonic()
-            except (OSError, sqlite3.Error):
+            except FAULTS:
                 continue  # a full disk or a busy file; the next look will tell
 
 

@@ -1,12 +1,16 @@
 """Saved candidate generators: every change is a new version, and no version ever changes."""
 
 import time
+from dataclasses import asdict
 from typing import final
+
+from sqlalchemy import delete, insert, select
 
 from jebm_core.errors import UserError
 from jebm_core.runs.database import Database, explained
 from jebm_core.runs.home import new_id
 from jebm_core.runs.records import GeneratorVersion
+from jebm_core.runs.schema import generator
 
 MOST_NAME = 80
 
@@ -37,23 +41,22 @@ class GeneratorStore:
                 most=MOST_NAME,
                 found=len(name),
             )
-        with explained(self._database.path), self._database.writing() as connection:
-            query = "SELECT * FROM generator WHERE name = ? ORDER BY version DESC LIMIT 1"
-            row = connection.execute(query, (name,)).fetchone()
+        with explained(self._database.where), self._database.writing() as connection:
+            newest = select(generator).where(generator.c.name == name).order_by(generator.c.version.desc()).limit(1)
+            row = connection.execute(newest).mappings().first()
             last = None if row is None else GeneratorVersion(**row)
             if last is not None and (last.rules, last.reference, last.source) == (rules, reference, source):
                 return last
             number = 1 if last is None else last.version + 1
             saved = GeneratorVersion(new_id(), name, number, rules, reference, source, time.time())
-            values = (saved.id, name, number, rules, reference, source, saved.created)
-            connection.execute("INSERT INTO generator VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+            connection.execute(insert(generator), asdict(saved))
         return saved
 
     def versions(self) -> tuple[GeneratorVersion, ...]:
         """Every version, newest first."""
         with self._database.reading() as connection:
-            rows = connection.execute("SELECT * FROM generator ORDER BY created DESC, version DESC").fetchall()
-        return tuple(GeneratorVersion(**row) for row in rows)
+            query = select(generator).order_by(generator.c.created.desc(), generator.c.version.desc())
+            return tuple(GeneratorVersion(**row) for row in connection.execute(query).mappings())
 
     def version(self, generator_id: str) -> GeneratorVersion:
         """One version.
@@ -62,12 +65,12 @@ class GeneratorStore:
             UserError: there is no such version.
         """
         with self._database.reading() as connection:
-            row = connection.execute("SELECT * FROM generator WHERE id = ?", (generator_id,)).fetchone()
+            row = connection.execute(select(generator).where(generator.c.id == generator_id)).mappings().first()
         if row is None:
             raise UserError(
                 "There is no generator version {found!r} in {folder}. Choose one from the list of generators.",
                 found=generator_id,
-                folder=str(self._database.path.parent),
+                folder=self._database.name,
             )
         return GeneratorVersion(**row)
 
@@ -78,5 +81,5 @@ class GeneratorStore:
             UserError: there is no such version, or the store can't be written.
         """
         self.version(generator_id)
-        with explained(self._database.path), self._database.writing() as connection:
-            connection.execute("DELETE FROM generator WHERE id = ?", (generator_id,))
+        with explained(self._database.where), self._database.writing() as connection:
+            connection.execute(delete(generator).where(generator.c.id == generator_id))

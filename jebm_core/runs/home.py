@@ -20,7 +20,7 @@ import re
 import secrets
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
 
@@ -78,16 +78,25 @@ class RunFolder:
 class Home:
     """The home folder and the names inside it.
 
+    Args:
+        url: of a PostgreSQL database that keeps the runs in place of a file; several machines may share it where they
+            share the folder too.
+
     >>> Home(Path("h")).run("ab12").log.as_posix()
     'h/runs/ab12/log.txt'
     """
 
     folder: Path
+    url: str | None = field(default=None, repr=False)  # it may hold a password
 
     @property
-    def database(self) -> Path:
-        """The SQLite file of the run store."""
-        return self.folder / "jebm.sqlite"
+    def database(self) -> Path | str:
+        """The run store: a SQLite file of this folder, or the URL of a PostgreSQL database."""
+        return self.folder / "jebm.sqlite" if self.url is None else self.url
+
+    def still_there(self) -> bool:
+        """False once somebody has deleted the home folder, or the store in it."""
+        return self.folder.is_dir() and (self.url is not None or (self.folder / "jebm.sqlite").exists())
 
     @property
     def runner_lock(self) -> Path:
@@ -118,18 +127,23 @@ class Home:
         return RunFolder(self.folder / "runs" / run_id)
 
 
+def home_at(folder: Path) -> Home:
+    """The home in a folder, with the database that ``JEBM_DATABASE`` names where it is set."""
+    return Home(folder.expanduser().absolute(), os.environ.get("JEBM_DATABASE") or None)
+
+
 def default_home() -> Home:
     """The home folder of this person: ``JEBM_HOME`` where it is set, else the platform's folder for user data."""
     chosen = os.environ.get("JEBM_HOME")
     if chosen:
-        return Home(Path(chosen).expanduser().absolute())
+        return home_at(Path(chosen))
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     elif sys.platform == "darwin":
         base = Path.home() / "Library" / "Application Support"
     else:
         base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return Home((base / "jebm").absolute())
+    return home_at(base / "jebm")
 
 
 def new_id() -> str:

@@ -1,4 +1,4 @@
-"""Which process is meant: a number alone is not enough, since numbers are used again.
+"""Which process, and which code, is meant: a number alone is not enough, since numbers are used again.
 
 A process is its pid, the moment it started and the boot of the machine. All three are compared before a process is
 taken for a job, so that neither a reused pid nor a restart of the machine is mistaken for one.
@@ -9,6 +9,8 @@ import signal
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import final
 
@@ -23,6 +25,15 @@ class ProcessIdentity:
     pid: int
     started: str
     boot: str
+
+
+@lru_cache(maxsize=1)
+def code_version() -> str:
+    """The version of jebm that runs here."""
+    try:
+        return version("jebm")
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def identity_of(pid: int) -> ProcessIdentity | None:

@@ -1,6 +1,7 @@
 """The job: does the work of one run in a process of its own and says how it ended.
 
-``python -m jebm_core.runs.job RUN_ID ATTEMPT --home FOLDER``
+``python -m jebm_core.runs.job RUN_ID`` is all that anybody who launches jobs has to know: ``JEBM_HOME`` and
+``JEBM_DATABASE`` say where the store is.
 
 The last word goes to ``exit.json`` and to the store; the file counts if nobody was watching or the store was full. A
 job ended from outside leaves no word, and the runner decides what becomes of the run.
@@ -11,7 +12,6 @@ import errno
 import importlib
 import os
 import signal
-import sqlite3
 import sys
 import time
 import traceback
@@ -22,12 +22,16 @@ from typing import NoReturn, cast
 
 from jebm_core.errors import Cancelled, SpecError, TrainingStopped, UserError
 from jebm_core.runs.context import JobContext, Work
-from jebm_core.runs.home import Home, write_json
+from jebm_core.runs.database import FAULTS
+from jebm_core.runs.history import artifacts_in
+from jebm_core.runs.home import Home, default_home, home_at, write_json
 from jebm_core.runs.identity import identity_of, kill_children
 from jebm_core.runs.queue import LastWord, RunQueue
 from jebm_core.runs.records import FAULT, FIT, LEARNING_CURVE, RECALIBRATE, Message, RunSpec, State
 from jebm_core.runs.streams import guard_output
 
+RESULTS = ("model", "evaluation.json", "study.json")
+"""What a run brings, inside its folder."""
 _PATIENCE = 60.0  # seconds that the last word waits for room on the disk
 _WORK = {
     FIT: "jebm_core.runs.work:fit_and_evaluate",
@@ -56,10 +60,13 @@ def find_work(spec: RunSpec) -> Work:
     return cast(Work, getattr(importlib.import_module(module), name))
 
 
-def run_job(home: Home, run_id: str, attempt: int) -> int:
+def run_job(home: Home, run_id: str, attempt: int | None = None) -> int:
     """Do one attempt at a run. Returns the exit code: 0 if its last word is written, whatever the word is."""
     queue = RunQueue(home)
     with queue.held_open():
+        if attempt is None:
+            claim = queue.watched(run_id)
+            attempt = 0 if claim is None else claim.attempt  # there is no attempt 0: it is not wanted
         return _run_attempt(home, queue, run_id, attempt)
 
 
@@ -112,7 +119,7 @@ def sentence_of(error: Exception, log: str) -> Message:
 
 
 def _cancelled_in_store(queue: RunQueue, run_id: str, attempt: int) -> bool:
-    with suppress(OSError, sqlite3.Error):
+    with suppress(*FAULTS):
         claim = queue.watched(run_id)
         return claim is not None and claim.attempt == attempt and claim.cancel_requested is not None
     return False
@@ -121,14 +128,15 @@ def _cancelled_in_store(queue: RunQueue, run_id: str, attempt: int) -> bool:
 def _write_last_word(context: JobContext, queue: RunQueue, run_id: str, word: LastWord) -> bool:
     deadline = time.monotonic() + _PATIENCE
     filed = stored = False
+    brought = artifacts_in(context.folder.folder, RESULTS) if word.state is State.SUCCEEDED else ()
     while True:
         if not filed:
             with suppress(OSError):
                 write_json(context.folder.last_word, word.to_json())
                 filed = True
         if not stored and context.flush():
-            with suppress(OSError, sqlite3.Error):
-                queue.finish(run_id, word)
+            with suppress(*FAULTS):
+                queue.finish(run_id, word, brought)
                 stored = True
         if (filed and stored) or time.monotonic() > deadline:
             return filed or stored
@@ -147,11 +155,12 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     """The command line of a job."""
     parser = argparse.ArgumentParser(prog="jebm_core.runs.job", description="Do the work of one run.")
     parser.add_argument("run_id")
-    parser.add_argument("attempt", type=int)
-    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--attempt", type=int, help="the attempt that this job is; the one that is claimed otherwise")
+    parser.add_argument("--home", type=Path, help="the home folder; JEBM_HOME otherwise")
     chosen = parser.parse_args(arguments)
     guard_output()
-    code = run_job(Home(chosen.home.absolute()), chosen.run_id, chosen.attempt)
+    home = default_home() if chosen.home is None else home_at(chosen.home)
+    code = run_job(home, chosen.run_id, chosen.attempt)
     kill_children()
     # All is said and written. A library's thread or exit handler must not keep the process, and with it a device.
     os._exit(code)

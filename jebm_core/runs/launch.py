@@ -3,13 +3,17 @@
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from filelock import FileLock, Timeout
 
 import jebm_core
 from jebm_core.errors import UserError
 from jebm_core.runs.home import Home
+from jebm_core.runs.queue import Claim
+from jebm_core.runs.slots import environment_of
 
 _POSIX = os.name == "posix"
 
@@ -34,7 +38,7 @@ def start_runner(home: Home, idle_seconds: float) -> bool:
     arguments = ["--home", str(home.folder), "--idle", str(idle_seconds), "--detach"]
     try:
         with home.runner_log.open("ab") as log:
-            process = _spawn("jebm_core.runs.runner", arguments, log.fileno())
+            process = _spawn(home, "jebm_core.runs.runner", arguments, log.fileno())
         # On POSIX the runner leaves a copy of itself behind and returns at once, so that it is nobody's child and
         # leaves no zombie in a server that never asks after its children.
         code = process.wait() if _POSIX else 0
@@ -46,19 +50,22 @@ def start_runner(home: Home, idle_seconds: float) -> bool:
     return True
 
 
-def start_job(home: Home, run_id: str, attempt: int) -> "subprocess.Popen[bytes]":
-    """Start the job of a claimed run in a session of its own, its output in the run's log.
+def start_job(home: Home, claim: Claim) -> "subprocess.Popen[bytes]":
+    """Start the job of a claimed run in a session of its own, on its slot, its output in the run's log.
 
     Raises:
         OSError: if the process or its log can't be made.
     """
-    folder = home.run(run_id)
+    folder = home.run(claim.run_id)
     folder.folder.mkdir(parents=True, exist_ok=True)
+    arguments = [claim.run_id, "--attempt", str(claim.attempt), "--home", str(home.folder)]
     with folder.log.open("ab") as log:
-        return _spawn("jebm_core.runs.job", [run_id, str(attempt), "--home", str(home.folder)], log.fileno())
+        return _spawn(home, "jebm_core.runs.job", arguments, log.fileno(), environment_of(claim.slot))
 
 
-def _spawn(module: str, arguments: list[str], output: int) -> "subprocess.Popen[bytes]":
+def _spawn(
+    home: Home, module: str, arguments: list[str], output: int, more: Mapping[str, str] = MappingProxyType({})
+) -> "subprocess.Popen[bytes]":
     flags = 0
     if sys.platform == "win32":
         flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
@@ -67,15 +74,18 @@ def _spawn(module: str, arguments: list[str], output: int) -> "subprocess.Popen[
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,
-        env=_environment(),
+        env={**_environment(home), **more},
         start_new_session=_POSIX,
         creationflags=flags,
     )
 
 
-def _environment() -> dict[str, str]:
-    """This environment; a copy of jebm that is not installed is found from any working folder."""
+def _environment(home: Home) -> dict[str, str]:
+    """This environment with the home's database; a copy of jebm that is not installed is found from any folder."""
     environment = dict(os.environ)
+    environment.pop("JEBM_DATABASE", None)
+    if home.url is not None:
+        environment["JEBM_DATABASE"] = home.url  # not among the arguments, which every process can read
     # Spinning OpenMP threads make a job ten times slower where anything else uses the cores; waiting ones cost nothing.
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     package = Path(str(jebm_core.__path__[0])).resolve().parent

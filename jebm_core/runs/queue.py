@@ -2,21 +2,30 @@
 
 Every change is a compare-and-set on the run's state and attempt inside one transaction. An attempt that has been given
 up, and only seems dead, can therefore not write over the one that replaced it.
+
+Where several machines share a database, each watches its own jobs. A job of another machine counts as dead once it has
+given no sign of life for a minute: processes of another machine can't be seen.
 """
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import final
 
-from jebm_core.runs.database import Database
+from sqlalchemy import Connection, Update, func, or_, select, update
+
+from jebm_core.runs.database import Database, this_host
+from jebm_core.runs.history import Report, note_event, write_artifacts, write_reports
 from jebm_core.runs.home import Home
 from jebm_core.runs.identity import ProcessIdentity
-from jebm_core.runs.records import Message, RunSpec, State, spec_from_text
+from jebm_core.runs.records import Artifact, Message, RunSpec, State, spec_from_text
+from jebm_core.runs.schema import run
+from jebm_core.runs.slots import CPU
 
-Report = tuple[int, float, Mapping[str, object]]  # step, time, fields
+LEASE = 60.0
+"""Seconds without a sign of life after which the job of another machine counts as dead."""
 
 
 @final
@@ -30,6 +39,8 @@ class Claim:
     claimed: float
     cancel_requested: float | None
     process: ProcessIdentity | None
+    slot: str | None = None
+    host: str = ""
 
 
 @final
@@ -66,106 +77,141 @@ class LastWord:
 
 @final
 class RunQueue:
-    """The queue of one home; one run at a time."""
+    """The queue of one store; one run at a time on each slot of a machine."""
 
     def __init__(self, home: Home) -> None:
         self._database = Database(home.database)
 
     def held_open(self) -> AbstractContextManager[None]:
-        """Keep the file open meanwhile, so that many small writes are cheap."""
+        """Keep the database open meanwhile, so that many small writes are cheap."""
         return self._database.held_open()
 
-    def claim(self) -> Claim | None:
-        """Take the run that has waited longest, if none is running; None otherwise."""
+    def claim(self, slots: Iterable[str] = (CPU,)) -> Claim | None:
+        """Take the run that has waited longest, on the first slot of this machine that is free; None otherwise."""
         if not self.has_queued():
             return None  # no need to hold the write lock while idle
         with self._database.writing() as connection:
-            if connection.execute("SELECT 1 FROM run WHERE state = 'running'").fetchone():
+            mine = select(run.c.slot).where(run.c.state == "running", run.c.host == this_host())
+            taken = set(connection.execute(mine).scalars())
+            free = [slot for slot in slots if slot not in taken]
+            waiting = select(run.c.id).where(run.c.state == "queued").order_by(run.c.place, run.c.created).limit(1)
+            run_id = connection.execute(waiting.with_for_update(skip_locked=True)).scalar() if free else None
+            if run_id is None:
                 return None
-            row = connection.execute("SELECT id FROM run WHERE state = 'queued' ORDER BY place LIMIT 1").fetchone()
-            if row is None:
+            found = connection.execute(
+                update(run)
+                .where(run.c.id == run_id, run.c.state == "queued")
+                .values(
+                    state="running",
+                    attempt=run.c.attempt + 1,
+                    claimed=time.time(),
+                    heartbeat=None,
+                    cancel_requested=None,
+                    host=this_host(),
+                    slot=free[0],
+                    pid=None,
+                    process_started=None,
+                    boot=None,
+                )
+                .returning(run.c.attempt)
+            ).scalar()
+            if found is None:
                 return None
-            connection.execute(
-                "UPDATE run SET state = 'running', attempt = attempt + 1, claimed = ?, cancel_requested = NULL, "
-                "pid = NULL, process_started = NULL, boot = NULL WHERE id = ?",
-                (time.time(), row["id"]),
-            )
-        return self.watched(row["id"])
+            note_event(connection, run_id, found, "claimed")
+        return self.watched(run_id)
 
     def has_queued(self) -> bool:
         """True if a run waits."""
         with self._database.reading() as connection:
-            return connection.execute("SELECT 1 FROM run WHERE state = 'queued' LIMIT 1").fetchone() is not None
+            return connection.execute(select(run.c.id).where(run.c.state == "queued").limit(1)).first() is not None
 
     def running(self) -> tuple[Claim, ...]:
-        """Every run whose state is ``running``, whether or not its job still lives."""
+        """Every run of this machine whose state is ``running``, whether or not its job still lives, and those of
+        other machines that have been silent for longer than the lease."""
+        signs = or_(run.c.host.in_((this_host(), "")), run.c.heartbeat < time.time() - LEASE)
+        unheard = run.c.heartbeat.is_(None) & (run.c.claimed < time.time() - LEASE)
         with self._database.reading() as connection:
-            rows = connection.execute("SELECT id FROM run WHERE state = 'running'").fetchall()
-        return tuple(claim for row in rows if (claim := self.watched(row["id"])) is not None)
+            query = select(run.c.id).where(run.c.state == "running", or_(signs, unheard))
+            found = connection.execute(query).scalars().all()
+        return tuple(claim for run_id in found if (claim := self.watched(run_id)) is not None)
 
     def watched(self, run_id: str) -> Claim | None:
-        """The run if its state is ``running``."""
+        """A running run; None if it is no longer running."""
         with self._database.reading() as connection:
-            row = connection.execute("SELECT * FROM run WHERE id = ? AND state = 'running'", (run_id,)).fetchone()
+            row = connection.execute(select(run).where(run.c.id == run_id, run.c.state == "running")).first()
         if row is None:
             return None
-        process = None if row["pid"] is None else ProcessIdentity(row["pid"], row["process_started"], row["boot"])
-        return Claim(row["id"], row["attempt"], row["retries"], row["claimed"], row["cancel_requested"], process)
+        process = None if row.pid is None else ProcessIdentity(row.pid, row.process_started, row.boot)
+        return Claim(row.id, row.attempt, row.retries, row.claimed, row.cancel_requested, process, row.slot, row.host)
 
     def begin(self, run_id: str, attempt: int, process: ProcessIdentity) -> RunSpec | None:
         """The job's first word: who it is. None if the attempt is no longer wanted, and the job must end."""
         now = time.time()
         with self._database.writing() as connection:
-            row = connection.execute(
-                "UPDATE run SET pid = ?, process_started = ?, boot = ?, heartbeat = ?, started = coalesce(started, ?) "
-                "WHERE id = ? AND attempt = ? AND state = 'running' AND pid IS NULL RETURNING spec",
-                (process.pid, process.started, process.boot, now, now, run_id, attempt),
-            ).fetchone()
-        return None if row is None else spec_from_text(row["spec"])
+            text = connection.execute(
+                _of_attempt(run_id, attempt)
+                .where(run.c.pid.is_(None))
+                .values(
+                    pid=process.pid,
+                    process_started=process.started,
+                    boot=process.boot,
+                    host=this_host(),
+                    heartbeat=now,
+                    started=func.coalesce(run.c.started, now),
+                )
+                .returning(run.c.spec)
+            ).scalar()
+            if text is not None:
+                note_event(connection, run_id, attempt, "started")
+        return None if text is None else spec_from_text(text)
 
     def beat(self, run_id: str, attempt: int) -> bool:
         """The job's sign of life. False if the attempt is no longer wanted."""
         with self._database.writing() as connection:
-            return bool(
-                connection.execute(
-                    "UPDATE run SET heartbeat = ? WHERE id = ? AND attempt = ? AND state = 'running'",
-                    (time.time(), run_id, attempt),
-                ).rowcount
-            )
+            return _done(connection, _of_attempt(run_id, attempt).values(heartbeat=time.time()))
 
     def record(self, run_id: str, attempt: int, reports: Sequence[Report]) -> bool:
         """Write reports; one with a step that is already there replaces it. False if the attempt is not wanted."""
-        rows = [(run_id, step, written, json.dumps(fields)) for step, written, fields in reports]
+        step, written, fields = reports[-1]
+        latest = {"last_step": step, "reported": written, "latest": json.dumps(fields)}
         with self._database.writing() as connection:
-            wanted = connection.execute(
-                "UPDATE run SET last_step = ? WHERE id = ? AND attempt = ? AND state = 'running'",
-                (reports[-1][0], run_id, attempt),
-            ).rowcount
+            wanted = _done(connection, _of_attempt(run_id, attempt).values(latest))
             if wanted:
-                connection.executemany("INSERT OR REPLACE INTO progress VALUES (?, ?, ?, ?)", rows)
-        return bool(wanted)
+                write_reports(connection, run_id, reports)
+        return wanted
 
-    def finish(self, run_id: str, word: LastWord) -> bool:
-        """Write how the attempt ended. False if that is already known or the attempt is no longer wanted."""
-        texts = [
-            None if message is None else json.dumps(message.to_json()) for message in (word.message, word.stop_reason)
-        ]
+    def finish(self, run_id: str, word: LastWord, artifacts: Sequence[Artifact] = ()) -> bool:
+        """Write how the attempt ended, and what files it brought. False if that is already known or the attempt is no
+        longer wanted."""
+        message, reason = (
+            None if said is None else json.dumps(said.to_json()) for said in (word.message, word.stop_reason)
+        )
+        end = {"state": word.state.value, "message": message, "stop_reason": reason, "finished": time.time()}
         with self._database.writing() as connection:
-            return bool(
-                connection.execute(
-                    "UPDATE run SET state = ?, message = ?, stop_reason = ?, finished = ?, pid = NULL "
-                    "WHERE id = ? AND attempt = ? AND state = 'running'",
-                    (word.state.value, *texts, time.time(), run_id, word.attempt),
-                ).rowcount
-            )
+            wanted = _done(connection, _of_attempt(run_id, word.attempt).values(**end, pid=None))
+            if wanted:
+                note_event(connection, run_id, word.attempt, word.state.value)
+                write_artifacts(connection, run_id, artifacts)
+        return wanted
 
     def requeue(self, run_id: str, attempt: int) -> bool:
         """Put a run whose job died back in its old place. False if it has no try left or is no longer running."""
+        again = (
+            _of_attempt(run_id, attempt)
+            .where(run.c.retries > 0, run.c.cancel_requested.is_(None))
+            .values(state="queued", retries=run.c.retries - 1, pid=None)
+        )
         with self._database.writing() as connection:
-            return bool(
-                connection.execute(
-                    "UPDATE run SET state = 'queued', retries = retries - 1, pid = NULL "
-                    "WHERE id = ? AND attempt = ? AND state = 'running' AND retries > 0 AND cancel_requested IS NULL",
-                    (run_id, attempt),
-                ).rowcount
-            )
+            wanted = _done(connection, again)
+            if wanted:
+                note_event(connection, run_id, attempt, "requeued")
+        return wanted
+
+
+def _of_attempt(run_id: str, attempt: int) -> Update:
+    """A change to a run that happens only while this attempt at it is wanted."""
+    return update(run).where(run.c.id == run_id, run.c.attempt == attempt, run.c.state == "running")
+
+
+def _done(connection: Connection, change: Update) -> bool:
+    return bool(connection.execute(change).rowcount)

@@ -238,6 +238,38 @@ class ProgressRow:
 
 @final
 @dataclass(frozen=True)
+class Span:
+    """A number that a run reports again and again: its last, smallest and largest value so far."""
+
+    last: float
+    least: float
+    most: float
+
+
+@final
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a run: ``queued``, ``claimed``, ``started``, ``requeued``, ``resumed``,
+    ``cancel requested`` or the state that it ended in."""
+
+    written: float
+    attempt: int
+    what: str
+    host: str
+
+
+@final
+@dataclass(frozen=True)
+class Artifact:
+    """A file that a run brought, by its path inside the run's folder."""
+
+    path: str
+    sha256: str
+    bytes: int
+
+
+@final
+@dataclass(frozen=True)
 class RunView:
     """A run as a page sees it, read at the moment ``seen``; times are seconds since 1970.
 
@@ -251,6 +283,8 @@ class RunView:
         cancelling: somebody asked a running run to stop and it has not stopped yet.
         progress: the latest report.
         pid: the job's process, None when there is none.
+        code_version: of the jebm that queued the run.
+        slot: what the job computes on, ``cpu`` or ``cuda:0``; None before its first start.
     """
 
     id: str
@@ -266,6 +300,8 @@ class RunView:
     cancelling: bool
     progress: ProgressRow | None
     pid: int | None
+    code_version: str
+    slot: str | None
     seen: float
 
     @property

@@ -1,4 +1,4 @@
-"""The runner: one process per home that works off the queue, one run at a time.
+"""The runner: one process per home that works off the queue, one run at a time on each slot of the machine.
 
 It holds a file lock for life. It may be killed at any moment: the job goes on, and the next runner, started by the
 next ``ensure_runner``, finds the job by its process identity and watches it as if it were its own.
@@ -7,7 +7,6 @@ next ``ensure_runner``, finds the job by its process identity and watches it as 
 import argparse
 import os
 import signal
-import sqlite3
 import subprocess
 import time
 from collections.abc import Callable
@@ -17,11 +16,13 @@ from typing import final
 
 from filelock import FileLock, Timeout
 
-from jebm_core.runs.home import Home, write_json
+from jebm_core.runs.database import FAULTS, this_host
+from jebm_core.runs.home import Home, home_at, write_json
 from jebm_core.runs.identity import ask_to_end, identity_of, is_alive, kill_orphans, kill_tree
 from jebm_core.runs.launch import start_job
 from jebm_core.runs.queue import Claim, LastWord, RunQueue
 from jebm_core.runs.records import FAULT, Message, State
+from jebm_core.runs.slots import slots
 from jebm_core.runs.streams import guard_output
 
 _TICK = 0.25  # seconds between two looks
@@ -39,6 +40,7 @@ class Runner:
     def __init__(self, home: Home) -> None:
         self._home = home
         self._queue = RunQueue(home)
+        self._slots = slots()
         self._children: dict[tuple[str, int], subprocess.Popen[bytes]] = {}
 
     def work(self) -> bool:
@@ -49,15 +51,16 @@ class Runner:
         for key in [key for key, child in self._children.items() if child.poll() is not None]:
             if key not in {(claim.run_id, claim.attempt) for claim in running}:
                 del self._children[key]  # it said its last word and is gone
-        claimed = self._queue.claim()
-        if claimed is not None:
+        started = False
+        while (claimed := self._queue.claim(self._slots)) is not None:
             self._start(claimed)
-        return bool(running) or claimed is not None
+            started = True
+        return bool(running) or started
 
     def _start(self, claim: Claim) -> None:
         _say(f"run {claim.run_id} attempt {claim.attempt} starts")
         try:
-            self._children[claim.run_id, claim.attempt] = start_job(self._home, claim.run_id, claim.attempt)
+            self._children[claim.run_id, claim.attempt] = start_job(self._home, claim)
         except OSError as error:
             message = Message(
                 "The run could not be started: {reason}. Free some space or memory, then start it again.",
@@ -79,6 +82,8 @@ class Runner:
         child = self._children.get((claim.run_id, claim.attempt))
         if child is not None:
             return child.poll() is None
+        if claim.host not in ("", this_host()):
+            return False  # silent for longer than the lease
         if claim.process is not None:
             return is_alive(claim.process)
         # A runner died between taking the run and the job's first word; the job may be about to speak.
@@ -160,7 +165,7 @@ def serve(home: Home, idle_seconds: float | None = None, on_decided: Callable[[]
         finally:
             lock.release()
         # A run queued while the lock was still held saw a living runner and started none. So look once more.
-        if not home.database.exists() or not RunQueue(home).has_queued():
+        if not home.still_there() or not RunQueue(home).has_queued():
             return True
 
 
@@ -174,8 +179,8 @@ def _serve_locked(home: Home, idle_seconds: float | None) -> None:
         try:
             if runner.work():
                 busy = time.monotonic()
-        except (OSError, sqlite3.Error) as error:
-            if not home.database.exists():
+        except FAULTS as error:
+            if not home.still_there():
                 return  # the home folder was deleted
             _say(f"goes on after {error!r}")
             time.sleep(1.0)
@@ -216,7 +221,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--idle", type=float, default=None, help="seconds without work after which it ends")
     parser.add_argument("--detach", action="store_true", help="go on in the background")
     chosen = parser.parse_args(arguments)
-    home = Home(chosen.home.absolute())
+    home = home_at(chosen.home)
     detached = chosen.detach and os.name == "posix"
     on_decided = _leave_a_copy() if detached else lambda: None
     if chosen.detach:

@@ -7,25 +7,45 @@ runs. Nothing here imports torch.
 import hashlib
 import json
 import shutil
-import sqlite3
 import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import final
+from typing import Any, final
+
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
 from jebm_core.errors import UserError
 from jebm_core.runs.database import Database, explained
 from jebm_core.runs.generators import GeneratorStore
+from jebm_core.runs.history import (
+    note_event,
+    read_artifacts,
+    read_events,
+    read_parameters,
+    read_reports,
+    read_spans,
+    write_parameters,
+)
 from jebm_core.runs.home import Home, RunFolder, default_home, new_id, plain_name
+from jebm_core.runs.identity import code_version
 from jebm_core.runs.launch import start_runner
-from jebm_core.runs.records import STUDIES, Dataset, Message, ProgressRow, RunSpec, RunView, State, spec_from_text
+from jebm_core.runs.records import (
+    STUDIES,
+    Artifact,
+    Dataset,
+    Event,
+    ProgressRow,
+    RunSpec,
+    RunView,
+    Span,
+    State,
+)
+from jebm_core.runs.schema import dataset, run
+from jebm_core.runs.views import CANCELLED_EARLY, view_of
 
 _PIECE = 1 << 20
-
-_VIEW = """
-SELECT run.*, progress.written AS reported, progress.fields
-FROM run LEFT JOIN progress ON progress.run = run.id AND progress.step = run.last_step
-"""
 
 
 @final
@@ -69,15 +89,17 @@ class RunStore:
                     if not folder.is_dir() or not any(folder.iterdir()):
                         folder.mkdir(exist_ok=True)
                         file.replace(folder / name)
-                    row = (sha256, name, size, time.time())
-                    connection.execute("INSERT INTO dataset VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", row)
-        return Dataset(sha256, name, size, row[3])
+                    kept = Dataset(sha256, name, size, time.time())
+                    known = select(dataset.c.sha256).where(dataset.c.sha256 == sha256)
+                    if connection.execute(known).first() is None:
+                        connection.execute(insert(dataset), asdict(kept))
+        return kept
 
     def datasets(self) -> tuple[Dataset, ...]:
         """Every file kept, newest first, under the name it first came with."""
         with self._database.reading() as connection:
-            rows = connection.execute("SELECT * FROM dataset ORDER BY created DESC, sha256").fetchall()
-        return tuple(Dataset(**row) for row in rows)
+            query = select(dataset).order_by(dataset.c.created.desc(), dataset.c.sha256)
+            return tuple(Dataset(**row) for row in connection.execute(query).mappings())
 
     def dataset_file(self, sha256: str) -> Path:
         """Where the contents of a data set are.
@@ -113,16 +135,26 @@ class RunStore:
             UserError: as ``submit``.
         """
         self.dataset_file(spec.dataset)
-        text = json.dumps(spec.to_json(), ensure_ascii=False)
+        content = spec.to_json()
         with explained(self.home.database), self._database.writing() as connection:
             run_id = new_id()
-            while connection.execute("SELECT 1 FROM run WHERE id = ?", (run_id,)).fetchone():
+            while connection.execute(select(run.c.id).where(run.c.id == run_id)).first() is not None:
                 run_id = new_id()
-            connection.execute(
-                "INSERT INTO run (id, dataset, spec, kind, parent, state, created, place) VALUES "
-                "(?, ?, ?, ?, ?, 'queued', ?, (SELECT coalesce(max(place), 0) + 1 FROM run))",
-                (run_id, spec.dataset, text, spec.kind_of_work, spec.parent, time.time()),
-            )
+            last = select(func.coalesce(func.max(run.c.place), 0) + 1).scalar_subquery()
+            row: dict[str, Any] = {
+                "id": run_id,
+                "dataset": spec.dataset,
+                "spec": json.dumps(content, ensure_ascii=False),
+                "kind": spec.kind_of_work,
+                "parent": spec.parent,
+                "code_version": code_version(),
+                "state": "queued",
+                "created": time.time(),
+                "place": last,
+            }
+            connection.execute(insert(run).values(row))
+            write_parameters(connection, run_id, content)
+            note_event(connection, run_id, 0, "queued")
         return run_id
 
     def ensure_runner(self) -> bool:
@@ -132,8 +164,8 @@ class RunStore:
             True if a runner had to be started. Cost: a query, and a fifth of a second for a start.
         """
         with self._database.reading() as connection:
-            query = "SELECT 1 FROM run WHERE state IN ('queued', 'running') LIMIT 1"
-            wanted = connection.execute(query).fetchone() is not None
+            query = select(run.c.id).where(run.c.state.in_(("queued", "running"))).limit(1)
+            wanted = connection.execute(query).first() is not None
         return wanted and start_runner(self.home, self._idle_seconds)
 
     def run(self, run_id: str) -> RunView:
@@ -144,48 +176,64 @@ class RunStore:
         """
         self.folder(run_id)
         with self._database.reading() as connection:
-            row = connection.execute(f"{_VIEW} WHERE run.id = ?", (run_id,)).fetchone()
+            row = connection.execute(select(run).where(run.c.id == run_id)).first()
         if row is None:
             raise UserError(
                 "There is no run {run!r} in {folder}. It may have been deleted; choose one from the list of runs.",
                 run=run_id,
                 folder=str(self.home.folder),
             )
-        return _view(row, time.time())
+        return view_of(row, time.time())
 
     def list_runs(self, limit: int | None = None) -> tuple[RunView, ...]:
         """All runs that bring a model, or the newest ``limit`` of them, newest first; `about` finds studies of them."""
-        count = -1 if limit is None else limit
-        kinds = ", ".join("?" for _ in STUDIES)
-        return self._views(f"WHERE kind NOT IN ({kinds}) ORDER BY created DESC, place DESC LIMIT ?", (*STUDIES, count))
+        return self._views(run.c.kind.not_in(STUDIES), limit=limit)
 
     def about(self, run_id: str, kind: str) -> tuple[RunView, ...]:
         """The works of one kind about a run, newest first."""
-        return self._views("WHERE parent = ? AND kind = ? ORDER BY created DESC, place DESC", (run_id, kind))
+        return self._views(run.c.parent == run_id, run.c.kind == kind)
+
+    def _views(self, *conditions: ColumnElement[bool], limit: int | None = None) -> tuple[RunView, ...]:
+        query = select(run).where(*conditions).order_by(run.c.created.desc(), run.c.place.desc()).limit(limit)
+        with self._database.reading() as connection:
+            rows = connection.execute(query).fetchall()
+        now = time.time()
+        return tuple(view_of(row, now) for row in rows)
 
     def waiting_before(self, run_id: str) -> int:
         """How many works of any kind come before a queued one."""
-        query = (
-            "SELECT count(*) FROM run WHERE state IN ('queued', 'running') "
-            "AND place < (SELECT place FROM run WHERE id = ?)"
-        )
+        place = select(run.c.place).where(run.c.id == run_id).scalar_subquery()
+        query = select(func.count()).where(run.c.state.in_(("queued", "running")), run.c.place < place)
         with self._database.reading() as connection:
-            return connection.execute(query, (run_id,)).fetchone()[0]
-
-    def _views(self, where: str, values: tuple[object, ...]) -> tuple[RunView, ...]:
-        with self._database.reading() as connection:
-            rows = connection.execute(f"{_VIEW} {where}", values).fetchall()
-        now = time.time()
-        return tuple(_view(row, now) for row in rows)
+            return connection.execute(query).scalar_one()
 
     def history(self, run_id: str, after_step: int = -1) -> tuple[ProgressRow, ...]:
         """The reports of a run with a step above ``after_step``, in order: pass the last step seen to poll cheaply."""
         with self._database.reading() as connection:
-            rows = connection.execute(
-                "SELECT step, written, fields FROM progress WHERE run = ? AND step > ? ORDER BY step",
-                (run_id, after_step),
-            ).fetchall()
-        return tuple(ProgressRow(row["step"], row["written"], json.loads(row["fields"])) for row in rows)
+            return read_reports(connection, run_id, after_step)
+
+    def spans(self, run_ids: Sequence[str], keys: Sequence[str]) -> dict[tuple[str, str], Span]:
+        """Last, smallest and largest value of reported numbers, by run and name, for a list of runs.
+
+        Cost: one query over the reports of those runs.
+        """
+        with self._database.reading() as connection:
+            return read_spans(connection, run_ids, keys)
+
+    def events(self, run_id: str) -> tuple[Event, ...]:
+        """What happened to a run, in order: queued, claimed, started, requeued, … and how it ended."""
+        with self._database.reading() as connection:
+            return read_events(connection, run_id)
+
+    def parameters(self, run_id: str) -> dict[str, object]:
+        """What a run was asked for, by dotted names such as ``settings.samples``, to compare runs by."""
+        with self._database.reading() as connection:
+            return read_parameters(connection, run_id)
+
+    def artifacts(self, run_id: str) -> tuple[Artifact, ...]:
+        """The files that a run brought, with their SHA-256 when it ended."""
+        with self._database.reading() as connection:
+            return read_artifacts(connection, run_id)
 
     def folder(self, run_id: str) -> RunFolder:
         """The files of a run.
@@ -202,18 +250,16 @@ class RunStore:
         Raises:
             UserError: if there is no such run.
         """
-        self.run(run_id)
+        attempt = self.run(run_id).attempt
         now = time.time()
-        message = json.dumps(Message("The run was cancelled before it started.").to_json())
+        early = {"state": "cancelled", "finished": now, "message": CANCELLED_EARLY}
+        mine = run.c.id == run_id
         with explained(self.home.database), self._database.writing() as connection:
-            connection.execute(
-                "UPDATE run SET state = 'cancelled', finished = ?, message = ? WHERE id = ? AND state = 'queued'",
-                (now, message, run_id),
-            )
-            connection.execute(
-                "UPDATE run SET cancel_requested = coalesce(cancel_requested, ?) WHERE id = ? AND state = 'running'",
-                (now, run_id),
-            )
+            if _done(connection, update(run).where(mine, run.c.state == "queued").values(early)):
+                note_event(connection, run_id, attempt, "cancelled")
+            asked = update(run).where(mine, run.c.state == "running", run.c.cancel_requested.is_(None))
+            if _done(connection, asked.values(cancel_requested=now)):
+                note_event(connection, run_id, attempt, "cancel requested")
         self.ensure_runner()  # a job that does not listen needs somebody to end it
 
     def resume(self, run_id: str) -> None:
@@ -222,13 +268,13 @@ class RunStore:
         Raises:
             UserError: if there is no such run, or it is waiting, running or complete.
         """
-        self.run(run_id)
+        attempt = self.run(run_id).attempt
+        blank = dict.fromkeys(("finished", "message", "stop_reason", "cancel_requested"))
+        ended = update(run).where(run.c.id == run_id, run.c.state.in_(("failed", "cancelled")))
         with explained(self.home.database), self._database.writing() as connection:
-            changed = connection.execute(
-                "UPDATE run SET state = 'queued', retries = 1, finished = NULL, message = NULL, stop_reason = NULL, "
-                "cancel_requested = NULL WHERE id = ? AND state IN ('failed', 'cancelled')",
-                (run_id,),
-            ).rowcount
+            changed = _done(connection, ended.values(**blank, state="queued", retries=1))
+            if changed:
+                note_event(connection, run_id, attempt, "resumed")
         if not changed:
             raise UserError(
                 "Expected a failed or cancelled run to take up again; run {run} is {state}. "
@@ -259,7 +305,8 @@ class RunStore:
             if folder.exists():
                 shutil.rmtree(folder)
             with self._database.writing() as connection:
-                connection.execute("DELETE FROM run WHERE id = ? AND state NOT IN ('queued', 'running')", (run_id,))
+                over = run.c.state.not_in(("queued", "running"))
+                connection.execute(delete(run).where(run.c.id == run_id, over))
 
 
 def ensure_runner(home: Home | None = None) -> bool:
@@ -281,28 +328,5 @@ def _copy(content: bytes | Path, file: Path) -> tuple[str, int]:
     return digest.hexdigest(), size
 
 
-def _view(row: sqlite3.Row, now: float) -> RunView:
-    progress = None
-    if row["fields"] is not None:
-        progress = ProgressRow(row["last_step"], row["reported"], json.loads(row["fields"]))
-    state = State(row["state"])
-    return RunView(
-        id=row["id"],
-        spec=spec_from_text(row["spec"]),
-        state=state,
-        message=_message(row["message"]),
-        stop_reason=_message(row["stop_reason"]),
-        created=row["created"],
-        started=row["started"],
-        finished=row["finished"],
-        heartbeat=row["heartbeat"],
-        attempt=row["attempt"],
-        cancelling=state is State.RUNNING and row["cancel_requested"] is not None,
-        progress=progress,
-        pid=row["pid"],
-        seen=now,
-    )
-
-
-def _message(text: str | None) -> Message | None:
-    return None if text is None else Message.from_json(json.loads(text))
+def _done(connection: Connection, change: Any) -> bool:
+    return bool(connection.execute(change).rowcount)

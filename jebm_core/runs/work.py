@@ -7,13 +7,13 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from jebm_core.errors import TableError
 from jebm_core.runs.context import JobContext
 from jebm_core.runs.home import write_json
+from jebm_core.runs.identity import code_version
 from jebm_core.runs.records import Message, RunSpec
 from jebm_core.splits import split_examples
 from jebm_core.tables import Examples, Kind, guess_roles, read_examples, read_table
@@ -142,20 +142,13 @@ def provenance(spec: RunSpec, settings: "FitSettings", seconds: float) -> dict[s
         "generator": spec.generator,
         "seed": spec.seed,
         "settings": settings.to_json(),
-        "versions": {"jebm": _version_of_jebm(), "python": platform.python_version(), "torch": str(torch.__version__)},
+        "versions": {"jebm": code_version(), "python": platform.python_version(), "torch": str(torch.__version__)},
         "device": torch.cuda.get_device_name() if cuda else f"cpu ({platform.machine()})",
         "cpus": os.cpu_count(),
         "platform": platform.platform(),
         "duration_seconds": seconds,
         "finished": time.time(),
     }
-
-
-def _version_of_jebm() -> str:
-    try:
-        return version("jebm")
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def _sample(examples: Examples, count: int, seed: int) -> Examples:

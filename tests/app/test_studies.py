@@ -3,12 +3,14 @@
 import json
 
 import pytest
+from sqlalchemy import update
 from streamlit.testing.v1 import AppTest
 
 from app.text import FOLDER, Language
 from jebm_core.runs import RunSpec, RunStore
 from jebm_core.runs.database import Database
 from jebm_core.runs.records import FIT, LEARNING_CURVE, RECALIBRATE, State
+from jebm_core.runs.schema import run as run_table
 from tests.app.conftest import SMALL, healthy, wait_until_ended
 
 MAIN = FOLDER.parent / "main.py"
@@ -112,7 +114,7 @@ def test_a_study_can_be_cancelled_and_started_again(run: str) -> None:
     spec = store.run(run).spec
     parent = store.enqueue(spec)
     with Database(store.home.database).writing() as connection:  # as if it had been done
-        connection.execute("UPDATE run SET state = 'succeeded' WHERE id = ?", (parent,))
+        connection.execute(update(run_table).where(run_table.c.id == parent).values(state="succeeded"))
     studied = store.submit(RunSpec(spec.dataset, spec.dataset_name, kind_of_work=LEARNING_CURVE, parent=parent))
     app = AppTest.from_function(page, default_timeout=60)
     app.query_params["run"] = parent
