@@ -13,7 +13,7 @@ STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench screenshots catalogue clean
+.PHONY: help demo test faults check format bench screenshots catalogue clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -34,6 +34,9 @@ demo: $(STAMP) ## fit the sample project and open the dashboard (PORT=8501; CHEC
 
 test: $(STAMP) ## run every test that this machine can run (ARGS="-k word" for some of them, JOBS=1 for one at a time)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
+
+faults: $(STAMP) ## kill servers, runners and jobs twenty times a minute, and see that nothing is lost
+	JEBM_FAULT_KILLS=20 JEBM_FAULT_SECONDS=60 $(BIN)/python -m pytest tests/test_runs_faults.py -n 0
 
 check: $(STAMP) ## format, lint, types and import contracts; changes nothing
 	$(BIN)/ruff format --check .

@@ -1,8 +1,8 @@
 """What every test may rely on: a private home for runs, and resources that a machine may lack.
 
-A test that needs a resource asks for its fixture: ``shared_data``, ``chromium`` or ``gpu``. The test then carries
-the marker of that name (``browser`` for ``chromium``), so that ``-m "not browser"`` leaves it out, and where the
-resource is absent it is skipped with the reason.
+A test that needs a resource asks for its fixture: ``shared_data``, ``chromium``, ``gpu`` or ``postgres``. The test
+then carries the marker of that name (``browser`` for ``chromium``), so that ``-m "not browser"`` leaves it out, and
+where the resource is absent it is skipped with the reason.
 """
 
 import os
@@ -12,15 +12,18 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import shutil
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from tests.postgres import programs, server
+
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
-MARKER_OF_FIXTURE = {"shared_data": "shared_data", "chromium": "browser", "gpu": "gpu"}
+MARKER_OF_FIXTURE = {"shared_data": "shared_data", "chromium": "browser", "gpu": "gpu", "postgres": "postgres"}
 
 # The same examples on every run of a build; fresh ones at a desk, where a new counterexample is welcome.
 settings.register_profile("build", deadline=None, derandomize=True, print_blob=True)
@@ -66,6 +69,27 @@ def chromium() -> str:
         if path := shutil.which(name):
             return path
     pytest.skip("no browser: none of chromium, chromium-browser, google-chrome is on the PATH")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """URL of a PostgreSQL server, without the name of a database."""
+    if programs() is None:
+        pytest.skip("no PostgreSQL: neither pg_ctl on the PATH nor /usr/lib/postgresql")
+    with server() as url:
+        yield url
+
+
+@pytest.fixture
+def database_url(postgres: str) -> str:
+    """URL of an empty PostgreSQL database."""
+    import psycopg
+
+    place = postgres.replace("+psycopg", "")
+    name = f"t{uuid.uuid4().hex}"
+    with psycopg.connect(f"{place}/postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")  # pyright: ignore
+    return f"{postgres}/{name}"
 
 
 @pytest.fixture(scope="session")

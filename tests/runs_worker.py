@@ -2,6 +2,7 @@
 
 The run's settings say how it behaves:
 ``steps``, ``pause`` (seconds a step), ``die_at`` (the first attempt kills itself after that step),
+``die_always_at`` (every attempt does),
 ``deaf`` (never asks should_stop and ignores SIGTERM), ``error`` ("user" | "stopped" | "fault" | "memory"),
 ``child`` (starts a sleeping child process), ``checkpoints`` (bool).
 """
@@ -12,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 from jebm_core.errors import Cancelled, SpecError, TrainingStopped
@@ -34,7 +36,7 @@ def work(context: JobContext) -> str:
     steps, pause = int(str(settings.get("steps", 3))), float(str(settings.get("pause", 0.02)))
     kept = context.folder.checkpoint / "step.json"
     first = json.loads(kept.read_text())["next"] if kept.exists() else 0
-    print(f"worker starts at step {first}")
+    print(f"worker starts at step {first} with devices {os.environ.get('CUDA_VISIBLE_DEVICES')}")
     assert context.data.read_bytes()
     if settings.get("deaf"):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -45,9 +47,12 @@ def work(context: JobContext) -> str:
         if not settings.get("deaf") and context.should_stop():
             raise Cancelled("stopped between two steps")
         context.on_progress(Step("training", step, steps, 1.0 / (1 + step), (steps - step) * pause, os.getpid()))
-        if settings.get("checkpoints", True):
-            write_json(kept, {"next": step + 1})
+        if settings.get("checkpoints", True) and step != settings.get("die_always_at"):
+            with suppress(OSError):  # a full disk: the last one stays
+                write_json(kept, {"next": step + 1})
         if settings.get("die_at") == step and first == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if settings.get("die_always_at") == step:
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(pause)
     match settings.get("error"):

@@ -1,7 +1,6 @@
 """Runs with real processes and a real store: what a page, a server, a runner or a job does to them by dying."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -157,29 +156,41 @@ def test_a_killed_job_without_a_checkpoint_fails_with_a_sentence(store: RunStore
     run_id = store.submit(spec_of(store, steps=8, die_at=3, checkpoints=False))
     view = ended(store, run_id)
     assert view.state is State.FAILED
-    assert view.attempt == 1
+    assert view.attempt == 2, "once more from the beginning, and no third time"
     assert view.message is not None
     assert "ended from outside" in str(view.message)
     assert "exit code -9" in str(view.message)
-    assert view.message.values == {"attempts": 1, "code": -9, "log": str(store.folder(run_id).log)}
+    assert view.message.values == {"attempts": 2, "code": -9, "log": str(store.folder(run_id).log)}
 
 
-def test_two_kills_are_enough(store: RunStore) -> None:
-    run_id = store.submit(spec_of(store, steps=400, pause=0.05))
-    for attempt in (1, 2):
-        until(lambda n=attempt: store.run(run_id).attempt == n and store.run(run_id).pid, f"attempt {attempt} begins")
-        before = len(steps_of(store, run_id))
-        until(lambda n=before: len(steps_of(store, run_id)) > n, "a report")
-        os.kill(store.run(run_id).pid or 0, signal.SIGKILL)
-        until(lambda n=attempt: store.run(run_id).attempt > n or store.run(run_id).state.ended, "the end is seen")
+def test_four_deaths_at_the_same_place_are_enough(store: RunStore) -> None:
+    run_id = store.submit(spec_of(store, steps=8, die_always_at=3))
     view = ended(store, run_id)
     assert view.state is State.FAILED
-    assert view.attempt == 2
-    assert "attempt 2" in str(view.message)
+    assert view.attempt == 4
+    assert "attempt 4" in str(view.message)
+    whats = [event.what for event in store.events(run_id)]
+    assert whats == ["queued", *["claimed", "started", "requeued"] * 3, "claimed", "started", "failed"]
     store.resume(run_id)
-    until(lambda: store.run(run_id).attempt == 3 and store.run(run_id).pid, "attempt 3 begins")
-    store.cancel(run_id)
-    assert ended(store, run_id).state is State.CANCELLED
+    until(lambda: store.run(run_id).attempt == 8, "four more tries")
+    assert ended(store, run_id).state is State.FAILED
+
+
+def test_each_slot_has_one_job_and_each_job_its_own_device(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,3")
+    runs = [store.submit(spec_of(store, steps=10, pause=0.05)) for _ in range(5)]
+    views = [ended(store, run, 40) for run in runs]
+    assert {view.state for view in views} == {State.SUCCEEDED}
+    assert {view.slot for view in views} == {"cuda:0", "cuda:3"}
+    for slot in ("cuda:0", "cuda:3"):
+        mine = [view for view in views if view.slot == slot]
+        spans = sorted((view.started or 0, view.finished or 0) for view in mine)
+        assert all(end <= start for (_, end), (start, _) in pairwise(spans)), "one job on a slot at a time"
+        for view in mine:
+            said = f"with devices {slot.removeprefix('cuda:')}"
+            assert said in store.folder(view.id).log.read_text()
+    starts, ends = [view.started or 0 for view in views], [view.finished or 0 for view in views]
+    assert sorted(starts)[1] < min(ends), "two jobs at once"
 
 
 @pytest.mark.parametrize("deaf", [False, True])
@@ -201,21 +212,21 @@ def test_cancel_within_six_seconds(store: RunStore, deaf: bool) -> None:
     until(lambda: len(processes_of(store.home)) <= 1, "the job and its child are gone", 2)
 
 
-def test_eight_submits_from_two_processes_share_one_runner(store: RunStore) -> None:
+def test_twenty_submits_from_four_processes_share_one_runner(store: RunStore) -> None:
     spec_of(store)
     code = (
         "import sys, threading; from pathlib import Path; sys.path.insert(0, sys.argv[2]);"
         "from jebm_core.runs import Home, RunStore; from tests.test_runs import spec_of;"
         "go = lambda: (s := RunStore(Home(Path(sys.argv[1])), idle_seconds=0.5)).submit(spec_of(s, steps=2));"
-        "threads = [threading.Thread(target=go) for _ in range(4)];"
+        "threads = [threading.Thread(target=go) for _ in range(5)];"
         "[t.start() for t in threads]; [t.join() for t in threads]"
     )
     line = [sys.executable, "-W", "error", "-c", code, str(store.home.folder), str(ROOT)]
-    people = [subprocess.Popen(line) for _ in range(2)]
-    assert [person.wait(30) for person in people] == [0, 0]
-    until(lambda: all(view.state.ended for view in store.list_runs()), "all runs end", 40)
+    people = [subprocess.Popen(line) for _ in range(4)]
+    assert [person.wait(60) for person in people] == [0] * 4
+    until(lambda: all(view.state.ended for view in store.list_runs()), "all runs end", 90)
     views = store.list_runs()
-    assert [view.state for view in views] == [State.SUCCEEDED] * 8
+    assert [view.state for view in views] == [State.SUCCEEDED] * 20
     assert log_of(store).count("holds the queue") == 1
     spans = sorted((view.started or 0, view.finished or 0) for view in views)
     assert all(end <= start for (_, end), (start, _) in pairwise(spans)), "one job at a time"

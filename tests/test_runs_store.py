@@ -33,8 +33,16 @@ ME = identity_of(os.getpid()) or ProcessIdentity(0, "", "")
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> RunStore:
+def filed(tmp_path: Path) -> RunStore:
+    """A store in a file."""
     return RunStore(Home(tmp_path / "home of 組合せ"))
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> RunStore:
+    """A store in a file, and one in PostgreSQL: whoever uses them finds no difference."""
+    url = request.getfixturevalue("database_url") if request.param == "postgresql" else None
+    return RunStore(Home(tmp_path / "home of 組合せ", url))
 
 
 def spec_of(store: RunStore, **values: object) -> RunSpec:
@@ -325,7 +333,7 @@ def test_a_superseded_attempt_can_write_nothing(store: RunStore) -> None:
     assert not queue.requeue(run_id, 1)
     assert queue.begin(run_id, 1, ME) is None
     assert queue.begin(run_id, 2, ME) is not None
-    assert not queue.requeue(run_id, 2), "one retry, not two"
+    assert not queue.requeue(run_id, 2, least=4), "three tries were left"
     assert queue.finish(run_id, LastWord(2, State.FAILED, Message("{a}", {"a": 1})))
     assert len(store.history(run_id)) == 1
     assert str(store.run(run_id).message) == "1"
@@ -338,7 +346,8 @@ class Report:
     objective: float
 
 
-def test_a_resumed_run_writes_over_its_reports_and_waits_for_room(store: RunStore) -> None:
+def test_a_resumed_run_writes_over_its_reports_and_waits_for_room(filed: RunStore) -> None:
+    store = filed
     run_id = store.enqueue(spec_of(store))
     queue = RunQueue(store.home)
     queue.claim()

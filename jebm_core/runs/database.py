@@ -28,7 +28,7 @@ FAULTS = (OSError, SQLAlchemyError, sqlite3.Error)
 """What a store that can't be read or written at the moment raises."""
 _WAIT = 30.0  # seconds that one writer waits for another; a write takes about a millisecond
 _NETWORK = ("nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afs", "ceph", "lustre", "gpfs", "beegfs", "9p")
-_ADVISORY = 5_270_310  # the number of the lock around upgrades in PostgreSQL; any that nobody else uses
+_ALONE = 5_270_310  # the number of a lock in PostgreSQL; any that nobody else uses
 
 
 def this_host() -> str:
@@ -83,9 +83,7 @@ class Database:
         if found and found not in known():
             return found
         lock = _one_upgrade(self.where) if isinstance(self.where, Path) else nullcontext()
-        with lock, self.writing() as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _ADVISORY})
+        with lock, self.writing(alone=True) as connection:
             # Inside the lock: of two processes, the second finds the work done.
             if version_of(connection) != HEAD:
                 upgrade(connection)
@@ -102,8 +100,12 @@ class Database:
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def writing(self, *, alone: bool = False) -> Iterator[Connection]:
         """A transaction: all of it happens or nothing. In SQLite it holds the write lock from its beginning.
+
+        Args:
+            alone: no other transaction of this kind goes on meanwhile, in PostgreSQL either; for what first looks and
+                then writes where nothing was.
 
         Raises:
             SQLAlchemyError: if the database can't be written.
@@ -111,6 +113,8 @@ class Database:
         with self._engine.connect() as connection:
             connection = connection.execution_options(jebm_writes=True)
             with connection.begin():
+                if alone and connection.dialect.name == "postgresql":
+                    connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _ALONE})
                 yield connection
 
     def held_open(self) -> AbstractContextManager[None]:

@@ -41,7 +41,7 @@ class GeneratorStore:
                 most=MOST_NAME,
                 found=len(name),
             )
-        with explained(self._database.where), self._database.writing() as connection:
+        with explained(self._database.where), self._database.writing(alone=True) as connection:
             newest = select(generator).where(generator.c.name == name).order_by(generator.c.version.desc()).limit(1)
             row = connection.execute(newest).mappings().first()
             last = None if row is None else GeneratorVersion(**row)

@@ -5,6 +5,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from sqlalchemy import Connection, Insert, Table, delete, func, insert, select
@@ -27,9 +28,10 @@ def write_reports(connection: Connection, run_id: str, reports: Sequence[Report]
         rest = {key: value for key, value in fields.items() if key not in measured}
         words.append({"run": run_id, "step": step, "written": written, "fields": json.dumps(rest)})
         numbers += [{"run": run_id, "step": step, "key": key, "value": v} for key, v in measured.items()]
-    connection.execute(_replacing(connection, progress, ("run", "step")), words)
+    dialect = connection.dialect.name
+    connection.execute(_replacing(dialect, progress), words)
     if numbers:
-        connection.execute(_replacing(connection, metric, ("run", "step", "key")), numbers)
+        connection.execute(_replacing(dialect, metric), numbers)
 
 
 def read_reports(connection: Connection, run_id: str, after_step: int) -> tuple[ProgressRow, ...]:
@@ -127,8 +129,10 @@ def _digest(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _replacing(connection: Connection, table: Table, key: tuple[str, ...]) -> Insert:
-    """An insert that replaces the row with the same key; each dialect has a word of its own for it."""
-    made = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
-    others = {column.name: made.excluded[column.name] for column in table.columns if column.name not in key}
-    return made.on_conflict_do_update(index_elements=list(key), set_=others)
+@lru_cache(maxsize=8)
+def _replacing(dialect: str, table: Table) -> Insert:
+    """An insert that replaces the row with the same key; each dialect has a word of its own for it. Kept, since making
+    it takes longer than running it."""
+    made = (sqlite if dialect == "sqlite" else postgresql).insert(table)
+    others = {column.name: made.excluded[column.name] for column in table.columns if not column.primary_key}
+    return made.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=others)

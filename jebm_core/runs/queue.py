@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import final
 
-from sqlalchemy import Connection, Update, func, or_, select, update
+from sqlalchemy import Connection, Update, case, func, or_, select, update
 
 from jebm_core.runs.database import Database, this_host
 from jebm_core.runs.history import Report, note_event, write_artifacts, write_reports
@@ -24,6 +24,8 @@ from jebm_core.runs.records import Artifact, Message, RunSpec, State, spec_from_
 from jebm_core.runs.schema import run
 from jebm_core.runs.slots import CPU
 
+RETRIES = 3
+"""How many times a run whose job died is taken up again without any progress in between."""
 LEASE = 60.0
 """Seconds without a sign of life after which the job of another machine counts as dead."""
 
@@ -173,7 +175,15 @@ class RunQueue:
     def record(self, run_id: str, attempt: int, reports: Sequence[Report]) -> bool:
         """Write reports; one with a step that is already there replaces it. False if the attempt is not wanted."""
         step, written, fields = reports[-1]
-        latest = {"last_step": step, "reported": written, "latest": json.dumps(fields)}
+        reached = max(reached for reached, _, _ in reports)
+        further = reached > func.coalesce(run.c.furthest, -1)
+        latest = {
+            "last_step": step,
+            "reported": written,
+            "latest": json.dumps(fields),
+            "furthest": case((further, reached), else_=run.c.furthest),
+            "retries": case((further, RETRIES), else_=run.c.retries),
+        }
         with self._database.writing() as connection:
             wanted = _done(connection, _of_attempt(run_id, attempt).values(latest))
             if wanted:
@@ -194,11 +204,18 @@ class RunQueue:
                 write_artifacts(connection, run_id, artifacts)
         return wanted
 
-    def requeue(self, run_id: str, attempt: int) -> bool:
-        """Put a run whose job died back in its old place. False if it has no try left or is no longer running."""
+    def requeue(self, run_id: str, attempt: int, *, least: int = 1) -> bool:
+        """Put a run whose job died back in its old place. False if it has no try left or is no longer running.
+
+        A job that got further than every one before it brings a new try: a run is given up only where it dies again
+        without having got any further, and not because a machine is unreliable.
+
+        Args:
+            least: how many tries must be left.
+        """
         again = (
             _of_attempt(run_id, attempt)
-            .where(run.c.retries > 0, run.c.cancel_requested.is_(None))
+            .where(run.c.retries >= least, run.c.cancel_requested.is_(None))
             .values(state="queued", retries=run.c.retries - 1, pid=None)
         )
         with self._database.writing() as connection:

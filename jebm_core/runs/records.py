@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import Enum
+from functools import lru_cache
 from typing import cast, final
 
 from jebm_core.errors import Phrase, SpecError, UserError
@@ -177,7 +178,7 @@ class RunSpec:
         Raises:
             SpecError: if a name is unknown.
         """
-        unknown = sorted(set(content) - {entry.name for entry in fields(RunSpec)})
+        unknown = sorted(content.keys() - _names_of_a_spec())
         if unknown:
             raise SpecError(
                 "Expected a run's description of this version; found the unknown entries {names}. "
@@ -330,6 +331,11 @@ def progress_step(stage: str, epoch: int) -> int:
     stages = next((known for known in STAGES_OF.values() if stage in known), STAGES)
     place = stages.index(stage) if stage in stages else len(stages)
     return place * _STEPS_PER_STAGE + min(max(epoch, 0), _STEPS_PER_STAGE - 1)
+
+
+@lru_cache(maxsize=1)
+def _names_of_a_spec() -> frozenset[str]:
+    return frozenset(entry.name for entry in fields(RunSpec))
 
 
 def spec_from_text(text: str) -> RunSpec:

@@ -20,7 +20,7 @@ from jebm_core.runs.database import FAULTS, this_host
 from jebm_core.runs.home import Home, home_at, write_json
 from jebm_core.runs.identity import ask_to_end, identity_of, is_alive, kill_orphans, kill_tree
 from jebm_core.runs.launch import start_job
-from jebm_core.runs.queue import Claim, LastWord, RunQueue
+from jebm_core.runs.queue import RETRIES, Claim, LastWord, RunQueue
 from jebm_core.runs.records import FAULT, Message, State
 from jebm_core.runs.slots import slots
 from jebm_core.runs.streams import guard_output
@@ -110,8 +110,10 @@ class Runner:
         word = _last_word(folder.last_word, claim.attempt)
         if word is None and claim.cancel_requested is not None:
             word = LastWord(claim.attempt, State.CANCELLED, Message("The run was cancelled."))
-        if word is None and folder.has_checkpoint() and self._queue.requeue(claim.run_id, claim.attempt):
-            _say(f"run {claim.run_id} died (exit code {code}) and is queued again from its checkpoint")
+        # From the beginning only once: what dies there may well need more memory than there is.
+        least = 1 if folder.has_checkpoint() else RETRIES
+        if word is None and self._queue.requeue(claim.run_id, claim.attempt, least=least):
+            _say(f"run {claim.run_id} died (exit code {code}) and is queued again")
             return
         if word is None:
             word = LastWord(claim.attempt, State.FAILED, _death(claim, code, str(folder.log)))

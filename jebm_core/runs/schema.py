@@ -72,6 +72,7 @@ run = Table(
     Column("process_started", Text),
     Column("boot", Text),
     Column("last_step", BigInteger),
+    Column("furthest", BigInteger),
     Column("reported", Double),
     Column("latest", Text),
     CheckConstraint(f"state IN ({', '.join(map(repr, STATES))})", name="run_state"),

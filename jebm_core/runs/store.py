@@ -31,6 +31,7 @@ from jebm_core.runs.history import (
 from jebm_core.runs.home import Home, RunFolder, default_home, new_id, plain_name
 from jebm_core.runs.identity import code_version
 from jebm_core.runs.launch import start_runner
+from jebm_core.runs.queue import RETRIES
 from jebm_core.runs.records import (
     STUDIES,
     Artifact,
@@ -83,8 +84,8 @@ class RunStore:
             with tempfile.TemporaryDirectory(dir=store, prefix="upload-") as draft:
                 file = Path(draft) / name
                 sha256, size = _copy(content, file)
-                with self._database.writing() as connection:
-                    # Inside the write lock: of two equal uploads, the second finds the first one's file.
+                with self._database.writing(alone=True) as connection:
+                    # Inside the lock: of two equal uploads, the second finds the first one's file.
                     folder = self.home.dataset(sha256)
                     if not folder.is_dir() or not any(folder.iterdir()):
                         folder.mkdir(exist_ok=True)
@@ -136,7 +137,7 @@ class RunStore:
         """
         self.dataset_file(spec.dataset)
         content = spec.to_json()
-        with explained(self.home.database), self._database.writing() as connection:
+        with explained(self.home.database), self._database.writing(alone=True) as connection:
             run_id = new_id()
             while connection.execute(select(run.c.id).where(run.c.id == run_id)).first() is not None:
                 run_id = new_id()
@@ -149,6 +150,7 @@ class RunStore:
                 "parent": spec.parent,
                 "code_version": code_version(),
                 "state": "queued",
+                "retries": RETRIES,
                 "created": time.time(),
                 "place": last,
             }
@@ -272,7 +274,7 @@ class RunStore:
         blank = dict.fromkeys(("finished", "message", "stop_reason", "cancel_requested"))
         ended = update(run).where(run.c.id == run_id, run.c.state.in_(("failed", "cancelled")))
         with explained(self.home.database), self._database.writing() as connection:
-            changed = _done(connection, ended.values(**blank, state="queued", retries=1))
+            changed = _done(connection, ended.values(**blank, state="queued", retries=RETRIES))
             if changed:
                 note_event(connection, run_id, attempt, "resumed")
         if not changed:

@@ -20,6 +20,7 @@ def upgrade() -> None:
     op.add_column("run", Column("code_version", Text, nullable=False, server_default=""))
     op.add_column("run", Column("host", Text, nullable=False, server_default=""))
     op.add_column("run", Column("slot", Text))
+    op.add_column("run", Column("furthest", BigInteger))
     op.add_column("run", Column("reported", Double))
     op.add_column("run", Column("latest", Text))
     op.create_index("run_by_age", "run", ["created", "place"])

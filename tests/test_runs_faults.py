@@ -1,0 +1,133 @@
+"""Kills at random moments, and a disk that fills up: every run ends as if nothing had happened.
+
+``make faults`` kills twenty times within a minute of work; without it the same tests are shorter.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from jebm_core.runs import Home, RunStore, State
+from tests.test_runs import ROOT, ended, processes_of, spec_of, steps_of, until
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="kills processes by POSIX signals")
+
+KILLS = int(os.environ.get("JEBM_FAULT_KILLS", "4"))
+SECONDS = float(os.environ.get("JEBM_FAULT_SECONDS", "5"))
+PAUSE = 0.05
+
+PAGE = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from jebm_core.runs import Home, RunStore
+store = RunStore(Home(Path(sys.argv[1])), idle_seconds=0.5)
+while True:
+    store.ensure_runner()
+    [store.history(view.id) for view in store.list_runs()]
+    time.sleep(0.05)
+"""
+"""What a server does for the pages that look at runs."""
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunStore]:
+    monkeypatch.setenv("JEBM_TEST_WORK", "1")
+    store = RunStore(Home(tmp_path / "home"), idle_seconds=0.5)
+    yield store
+    left = processes_of(store.home)
+    for process in left:
+        with suppress(psutil.Error):
+            process.kill()
+
+
+def open_page(store: RunStore) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", PAGE, str(store.home.folder), str(ROOT)])
+
+
+def victims(store: RunStore, run_id: str, page: subprocess.Popen[bytes]) -> dict[str, Callable[[], int | None]]:
+    def runner() -> int | None:
+        found = processes_of(store.home, "jebm_core.runs.runner")
+        return found[0].pid if found else None
+
+    return {"server": lambda: page.pid, "runner": runner, "job": lambda: store.run(run_id).pid}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["server", "runner", "job"])
+def test_killed_at_random_moments_the_run_ends_as_if_undisturbed(store: RunStore, victim: str) -> None:
+    """Seeded moments; which instruction a kill hits still differs from run to run."""
+    steps = round(SECONDS / PAUSE)
+    page = open_page(store)
+    run_id = store.submit(spec_of(store, steps=steps, pause=PAUSE, child=True))
+    chance = random.Random(f"{victim} 0")
+    jobs: set[int] = set()
+    done = 0
+    for _ in range(KILLS):
+        wait = time.monotonic() + chance.uniform(0.2, 2 * SECONDS / KILLS - 0.2)
+        while time.monotonic() < wait:
+            running = processes_of(store.home, "jebm_core.runs.job")
+            assert len(running) <= 1, "never two jobs on a slot"
+            jobs.update(process.pid for process in running)
+            time.sleep(0.03)
+        pid = victims(store, run_id, page)[victim]()
+        if pid is None or store.run(run_id).state.ended:
+            continue
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+            done += 1
+        if victim == "server":
+            page.wait()
+            page = open_page(store)
+    try:
+        view = ended(store, run_id, 60 + 4 * SECONDS)
+    finally:
+        page.kill()
+        page.wait()
+    assert view.state is State.SUCCEEDED, (str(view.message), store.events(run_id))
+    assert done >= KILLS / 2
+    assert view.attempt == 1 or victim == "job"
+    assert steps_of(store, run_id) == list(range(steps))
+    assert [row.values["objective"] for row in store.history(run_id)] == [1 / (1 + step) for step in range(steps)]
+    until(lambda: not processes_of(store.home), "no process is left", 20)
+
+
+@pytest.mark.slow
+def test_a_full_disk_loses_nothing_once_there_is_room_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JEBM_TEST_WORK", "1")
+    disk = tmp_path / "small"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("no small disk: mounting a tmpfs needs root")
+    try:
+        store = RunStore(Home(disk / "home"), idle_seconds=0.5)
+        run_id = store.submit(spec_of(store, steps=100, pause=0.05))
+        until(lambda: len(steps_of(store, run_id)) > 5, "the first reports")
+        filler = disk / "filler"
+        with filler.open("wb", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(b"x" * 4096)
+        time.sleep(1.5)
+        stuck = len(steps_of(store, run_id))
+        time.sleep(0.5)
+        assert len(steps_of(store, run_id)) == stuck, "the disk is full"
+        filler.unlink()
+        store.ensure_runner()
+        view = ended(store, run_id, 60)
+        assert view.state is State.SUCCEEDED, str(view.message)
+        assert steps_of(store, run_id) == list(range(100))
+        until(lambda: not processes_of(store.home), "no process is left", 20)
+    finally:
+        for process in processes_of(Home(disk / "home")):
+            process.kill()
+        until(lambda: subprocess.run(["umount", str(disk)], capture_output=True).returncode == 0, "unmounted")
