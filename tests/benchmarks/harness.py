@@ -37,6 +37,7 @@ SUITES = (
     "large",
     "coverage",
     "decisions",
+    "conformal",
 )
 MODEL_CODE = ("jebm_core/*.py", "jebm_core/spaces/*.py", "jebm_core/decoding/*.py")
 TABLE_CODE = ("jebm_core/tables/*.py",)

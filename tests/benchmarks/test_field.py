@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from jebm_core import decoding, metrics, plackett_luce
-from tests.benchmarks.field import bayesian_networks, chains, independent, mallows, pairwise, powerset
+from tests.benchmarks.field import bayesian_networks, chains, circuits, independent, mallows, pairwise, powerset
 from tests.benchmarks.field import plackett_luce as peer_plackett_luce
 from tests.benchmarks.field import pseudo_likelihood as energies
 from tests.benchmarks.field.data import Rows
@@ -206,7 +206,13 @@ def test_methods_over_rankings_learn_and_add_up(fit, ranked: Rows, monkeypatch: 
 
 @pytest.mark.parametrize(
     ("fit", "package"),
-    [(bayesian_networks.fit_bdeu, "pyagrum"), (bayesian_networks.fit_bic, "pyagrum"), (energies.fit_energy, "ebm")],
+    [
+        (bayesian_networks.fit_bdeu, "pyagrum"),
+        (bayesian_networks.fit_bic, "pyagrum"),
+        (energies.fit_energy, "ebm"),
+        (circuits.fit_learned, "spflow"),
+        (circuits.fit_tree, "spflow"),
+    ],
 )
 def test_distributions_without_features_add_up(fit, package: str, some: Rows) -> None:
     pytest.importorskip(package)
@@ -224,3 +230,24 @@ def test_annealing_finds_the_log_partition_that_a_listing_has(monkeypatch: pytes
     monkeypatch.setattr(energies, "MOST_LISTED", 0)
     monkeypatch.setattr(energies, "TEMPERATURES", 200)
     assert energies.log_partition(energy, y) == pytest.approx(exact, abs=0.1)
+
+
+def test_items_that_never_vary_depend_on_nothing() -> None:
+    y = np.random.default_rng(0).integers(0, 2, size=(400, 3))
+    y = np.concatenate([y, y[:, :1], np.zeros((400, 1), dtype=np.int64)], 1)
+    found = circuits.g_statistic(y)
+    assert found[0, 3] == pytest.approx(2 * 400 * np.log(2), rel=0.01)
+    assert found[4].max() == pytest.approx(0)
+    assert found[0, 1] < 11  # chi-squared with one degree of freedom
+
+
+def test_a_circuit_is_cut_by_what_depends(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("spflow")
+    random = np.random.default_rng(0)
+    pairs = random.integers(0, 2, size=(2000, 2)).repeat(2, 1)  # items 0 and 1 are alike, and so are 2 and 3
+    y = np.where(random.random(pairs.shape) < 0.05, 1 - pairs, pairs)
+    monkeypatch.setattr(circuits, "INSTANCES", (100,))
+    said = circuits.fit_learned(Rows(np.zeros((2000, 0)), y, ()), 0)(np.zeros((1, 0)))
+    p = np.exp(said.log_prob(all_subsets(4))).reshape(4, 4)
+    np.testing.assert_allclose(p, np.outer(p.sum(1), p.sum(0)), atol=1e-4)
+    assert p[0, 0] == pytest.approx(0.25 * (1 - 2 * 0.05 * 0.95) ** 2, abs=0.04)

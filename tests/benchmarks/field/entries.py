@@ -20,6 +20,7 @@ NEEDS = {
     "pairwise": ("networks",),
     "mallows": ("independent",),
     "plackett_luce": ("networks", "mallows"),
+    "label_sets": ("independent", "chains"),
 }
 """Other modules that a method's module computes with."""
 
