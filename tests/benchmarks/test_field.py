@@ -8,7 +8,16 @@ import pytest
 import torch
 
 from jebm_core import decoding, metrics, plackett_luce
-from tests.benchmarks.field import bayesian_networks, chains, circuits, independent, mallows, pairwise, powerset
+from tests.benchmarks.field import (
+    bayesian_networks,
+    chains,
+    circuits,
+    hidden_trees,
+    independent,
+    mallows,
+    pairwise,
+    powerset,
+)
 from tests.benchmarks.field import plackett_luce as peer_plackett_luce
 from tests.benchmarks.field import pseudo_likelihood as energies
 from tests.benchmarks.field.data import Rows
@@ -211,7 +220,7 @@ def test_methods_over_rankings_learn_and_add_up(fit, ranked: Rows, monkeypatch: 
         (bayesian_networks.fit_bic, "pyagrum"),
         (energies.fit_energy, "ebm"),
         (circuits.fit_learned, "spflow"),
-        (circuits.fit_tree, "spflow"),
+        (hidden_trees.fit_tree, "spflow"),
     ],
 )
 def test_distributions_without_features_add_up(fit, package: str, some: Rows) -> None:

@@ -1,12 +1,10 @@
-"""Probabilistic circuits by SPFlow: mixtures and products down to single items, with an exact log p in one pass.
+"""LearnSPN by SPFlow: mixtures over clusters of rows, products over groups of items, and an exact log p in one pass.
 
-LearnSPN (Gens, Domingos, ICML 2013) splits rows into clusters and items into groups that a G-test calls independent;
-SPFlow's own test, randomised dependence, does not take items that never vary, and its own clusters look at all items
-rather than at those of the group, so both are handed to it from here. The hidden Chow–Liu tree (Liu, Van den Broeck,
-NeurIPS 2021) gives each item a hidden variable on the tree of the largest mutual information.
+Gens, Domingos, ICML 2013. Groups are what a G-test calls independent; SPFlow's own test, randomised dependence, does
+not take items that never vary, and its own clusters look at all items rather than at those of the group, so both are
+handed to it from here.
 """
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
@@ -21,12 +19,7 @@ from tests.benchmarks.field.data import Rows
 VALIDATION, SMOOTHING = 0.1, 0.5
 CHUNK = 2000
 INSTANCES, SIGNIFICANCE = (30, 100), (1e-4, 1e-8)
-"""Rows from which LearnSPN forms clusters, and p-values below which two items depend on each other: all pairs tried."""
-HIDDEN = (6, 24)
-EPOCHS, PATIENCE, BATCH, RATE, DECAY = 7, 2, 256, 0.1, 0.7
-"""Of the tree: passes over the rows at most, passes without a better one, rows a step, its rate, and the share of the
-rate that each pass leaves."""
-JITTER = 0.3
+"""Rows from which clusters are formed, and p-values below which two items depend on each other: all pairs are tried."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +37,7 @@ class Circuit:
 
 def fit_learned(train: Rows, seed: int) -> Callable[[np.ndarray], Circuit]:
     """LearnSPN with the sizes that 10 % of the training rows prefer, then on all of them."""
-    rest, held = _apart(train.y, seed)
+    rest, held = set_apart(train.y, seed)
 
     def loss(sizes: tuple[int, float]) -> float:
         return -float(_learn(rest, *sizes, seed).log_prob(held).mean())
@@ -53,7 +46,7 @@ def fit_learned(train: Rows, seed: int) -> Callable[[np.ndarray], Circuit]:
     return lambda x: found
 
 
-def _apart(y: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def set_apart(y: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Nine in ten rows to fit, and the others."""
     order = np.random.default_rng(seed).permutation(len(y))
     held = round(VALIDATION * len(y))
@@ -123,48 +116,3 @@ def g_statistic(y: np.ndarray) -> np.ndarray:
         sides = np.outer(*(present if side else rows - present for side in (left, right)))
         total += xlogy(both, np.where(sides > 0, rows * both / np.maximum(sides, 1), 1))
     return 2 * total
-
-
-def fit_tree(train: Rows, seed: int) -> Callable[[np.ndarray], Circuit]:
-    """A hidden Chow–Liu tree with as many hidden values as 10 % of the training rows prefer, stopped early by them."""
-    rest, held = (torch.from_numpy(part).float() for part in _apart(train.y, seed))
-    done = [_train(rest, held, hidden, seed) for hidden in HIDDEN]
-    found = Circuit(min(done, key=lambda one: one[0])[1])
-    return lambda x: found
-
-
-def _train(rest: Tensor, held: Tensor, hidden: int, seed: int) -> tuple[float, Any]:
-    """The least −log p of held-out rows, and the circuit that had it."""
-    root = _tree(rest, hidden, seed)
-    optimiser = torch.optim.Adam(root.parameters(), lr=RATE)
-    slower = torch.optim.lr_scheduler.ExponentialLR(optimiser, DECAY)
-    best, waited, kept = float("inf"), 0, copy.deepcopy(root.state_dict())
-    for _ in range(EPOCHS):
-        for rows in torch.randperm(len(rest)).split(BATCH):
-            optimiser.zero_grad()
-            (-root.log_likelihood(rest[rows]).mean()).backward()
-            optimiser.step()
-        slower.step()
-        now = -float(Circuit(root).log_prob(held.numpy()).mean())
-        waited = 0 if now < best - 1e-3 else waited + 1
-        if now < best:
-            best, kept = now, copy.deepcopy(root.state_dict())
-        if waited == PATIENCE:
-            break
-    root.load_state_dict(kept)
-    return best, root
-
-
-def _tree(rest: Tensor, hidden: int, seed: int) -> Any:
-    """SPFlow's tree; its even weights are shaken, since alike hidden values would stay alike."""
-    from spflow.modules.sums import Sum
-    from spflow.zoo.hclt import learn_hclt_binary
-
-    torch.manual_seed(seed)
-    root = learn_hclt_binary(rest, num_hidden_cats=hidden, init="uniform")
-    for node in root.modules():
-        if isinstance(node, Sum):
-            node.log_weights = (node.log_weights + JITTER * torch.randn_like(node.log_weights)).log_softmax(
-                node.sum_dim
-            )
-    return root

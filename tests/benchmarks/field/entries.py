@@ -21,6 +21,7 @@ NEEDS = {
     "mallows": ("independent",),
     "plackett_luce": ("networks", "mallows"),
     "label_sets": ("independent", "chains"),
+    "hidden_trees": ("circuits",),
 }
 """Other modules that a method's module computes with."""
 
