@@ -1,5 +1,6 @@
 """Runs with real processes and a real store: what a page, a server, a runner or a job does to them by dying."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -11,8 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from jebm_core.cli import main
 from jebm_core.errors import UserError
 from jebm_core.runs import Home, RunSpec, RunStore, RunView, State
+from jebm_core.runs.records import Span
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="kills processes by POSIX signals")
 
@@ -99,6 +102,13 @@ def test_a_run_succeeds_and_a_reloaded_page_sees_it(store: RunStore) -> None:
     assert folder.evaluation.exists()
     assert folder.last_word.exists()
     assert "worker starts at step 0" in folder.log.read_text()
+    assert [event.what for event in store.events(run_id)] == ["queued", "claimed", "started", "succeeded"]
+    (brought,) = store.artifacts(run_id)
+    content = folder.evaluation.read_bytes()
+    assert (brought.path, brought.bytes) == ("evaluation.json", len(content))
+    assert brought.sha256 == hashlib.sha256(content).hexdigest()
+    assert store.parameters(run_id)["settings.steps"] == 5
+    assert store.spans([run_id], ["objective"]) == {(run_id, "objective"): Span(1 / 5, 1 / 5, 1.0)}
 
 
 def test_a_page_can_watch_a_run_and_gets_an_estimate_of_the_time_left(store: RunStore) -> None:
@@ -150,6 +160,37 @@ def test_a_killed_job_is_queued_once_more_and_resumes(store: RunStore) -> None:
     assert len({row.values["attempt_pid"] for row in store.history(run_id)}) == 2
     assert "worker starts at step 4" in store.folder(run_id).log.read_text()
     until(lambda: len(processes_of(store.home)) <= 1, "the children of both attempts are gone")
+
+
+@pytest.mark.postgres
+def test_the_same_in_postgresql(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("JEBM_TEST_WORK", "1")
+    monkeypatch.setenv("JEBM_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("JEBM_DATABASE", database_url)
+    store = RunStore(idle_seconds=IDLE)
+    assert store.home.url == database_url
+    run_id = store.submit(spec_of(store, steps=8, die_at=3))
+    view = ended(store, run_id)
+    assert (view.state, view.attempt) == (State.SUCCEEDED, 2), str(view.message)
+    assert steps_of(store, run_id) == list(range(8))
+    assert not (store.home.folder / "jebm.sqlite").exists()
+    assert main(["runs", "list"]) == 0
+    assert run_id in capsys.readouterr().out
+    line = " ".join(part for process in processes_of(store.home) for part in process.cmdline())
+    assert database_url not in line, "a URL may hold a password, and everybody can read arguments"
+    until(lambda: not processes_of(store.home), "every process of the home has ended", 15)
+
+
+def test_a_database_that_cannot_be_reached_says_so_without_its_password(tmp_path: Path) -> None:
+    url = "postgresql+psycopg://me:secret@127.0.0.1:9/none"
+    with pytest.raises(UserError, match=r"could not use it.*take JEBM_DATABASE away") as caught:
+        RunStore(Home(tmp_path, url))
+    assert "secret" not in str(caught.value)
+    assert "secret" not in repr(Home(tmp_path, url))
+    with pytest.raises(UserError, match="could not use it"):
+        RunStore(Home(tmp_path, "no url at all"))
 
 
 def test_a_killed_job_without_a_checkpoint_fails_with_a_sentence(store: RunStore) -> None:

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -47,16 +48,18 @@ def list_runs(json: JsonOption = None) -> None:
 
 @runs.command("show")
 def show_run(run: RunArgument, json: JsonOption = None) -> None:
-    """Show one run: its state, settings and files.
+    """Show one run: its state, settings and files, and what happened to it.
 
     Example: jebm runs show k3m9xq2a --json run.json
     """
     require_writable(json)
     store = _store()
     view = store.run(run)
-    record = _record(store, view)
+    events, files = store.events(run), store.artifacts(run)
+    record = _record(store, view) | {"events": [asdict(e) for e in events], "artifacts": [asdict(f) for f in files]}
     write_json(json, record)
-    show(_lines(record, view), json)
+    lines = [f"  {_when(event.written)}    {event.what}, attempt {event.attempt} on {event.host}" for event in events]
+    show([*_lines(record, view), *lines], json)
 
 
 @runs.command("cancel")
@@ -137,6 +140,8 @@ def _record(store: "RunStore", view: "RunView") -> dict[str, object]:
         "finished": view.finished,
         "elapsed": view.elapsed,
         "attempt": view.attempt,
+        "slot": view.slot,
+        "code_version": view.code_version,
         "progress": None if view.progress is None else dict(view.progress.values),
         "spec": view.spec.to_json(),
         "folder": str(folder.folder),
