@@ -2,8 +2,10 @@
 unbroken run."""
 
 import dataclasses
+import hashlib
 import json
 import os
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,20 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from jebm_core.distributed import PARTS, Group
+from jebm_core.rules.language import RuleSet
+from jebm_core.settings import FitSettings
+from jebm_core.tables import Examples
 from jebm_core.training import Trainer, TrainingState
+
+
+def fingerprint(examples: Examples, settings: FitSettings, rules: RuleSet | None, more: object, group: Group) -> str:
+    """Identifies data and settings for checkpoints. Processes of any number share theirs; one that joined no others has
+    other random numbers, and its own."""
+    digest = hashlib.sha256(examples.outputs.values.tobytes())
+    said = (version("jebm"), examples.table.sha256, examples.roles, settings, rules, more)
+    digest.update(repr((*said, PARTS) if group.joined else said).encode())
+    return digest.hexdigest()
 
 
 def save_checkpoint(folder: Path, trainer: Trainer, fingerprint: str, extra: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ JebmError
 │   ├── SpecError        a setting, an option or a combination of them
 │   ├── RuleError        a rule that can't be read, or rules that can't be met; knows line and column
 │   └── ModelFolderError a saved model or run that can't be read
+├── ProcessError         processes that train together lost one another, or no longer agree
 ├── TrainingStopped      a run ended without a model that may be used; carries the reason as a sentence
 └── Cancelled            somebody asked the work to stop
 
@@ -76,6 +77,16 @@ class RuleError(UserError):
 
 class ModelFolderError(UserError):
     """A model folder or run folder that is missing, damaged or of another version."""
+
+
+class ProcessError(JebmError):
+    """Processes that train one model lost one another, or no longer hold the same numbers; a template and its
+    values, as in `UserError`."""
+
+    def __init__(self, template: str, **values: object) -> None:
+        self.template = template
+        self.values = values
+        super().__init__(template.format(**values))
 
 
 class TrainingStopped(JebmError):

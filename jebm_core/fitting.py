@@ -7,7 +7,6 @@ probability its interval.
 """
 
 import dataclasses
-import hashlib
 import math
 import platform
 import time
@@ -19,13 +18,14 @@ from typing import Any, final
 
 import torch
 
-from jebm_core.checkpoints import restore_checkpoint, save_checkpoint
+from jebm_core.checkpoints import fingerprint, restore_checkpoint, save_checkpoint
 from jebm_core.classifiers import PooledMarginals
 from jebm_core.devices import device_named
+from jebm_core.distributed import ALONE, Group
 from jebm_core.errors import Cancelled, TrainingStopped
 from jebm_core.fitted import FittedModel
 from jebm_core.model import JointModel
-from jebm_core.preparation import Given, prepare
+from jebm_core.preparation import Given, Prepared, prepare
 from jebm_core.progress import Progress
 from jebm_core.proposals import ListingProposal, TiltProposal
 from jebm_core.recipes import (
@@ -76,6 +76,7 @@ def fit(
     rules: RuleSet | None = None,
     candidates: Table | None = None,
     generator: FittedModel | None = None,
+    group: Group = ALONE,
 ) -> Fit:
     """Fit p(y|x) = q(y|x) (f*)′(g(x,y) − τ(x)) to examples.
 
@@ -85,6 +86,8 @@ def fit(
         rules: what makes a combination valid; nothing else has any probability.
         candidates: for the reference ``table``: combinations, simulated ones for instance, in the same columns.
         generator: for the reference ``model``: another model of the same outputs.
+        group: the processes that fit this model together, each with the same arguments; what the first one returns is
+            the model.
 
     Raises:
         UserError: too few rows, settings that don't fit the data, or rules that can't be met.
@@ -92,7 +95,7 @@ def fit(
         Cancelled: ``should_stop`` said so; the checkpoint is left.
     """
     given = Given(classifier, rules, candidates, generator)
-    return _Run(examples, settings, given, on_progress, should_stop, checkpoint).run()
+    return _Run(examples, settings, given, on_progress, should_stop, checkpoint, group).run()
 
 
 @final
@@ -107,8 +110,9 @@ class _Run:
         on_progress: Callable[[Progress], None] | None,
         should_stop: Callable[[], bool] | None,
         checkpoint: Path | None,
+        group: Group,
     ) -> None:
-        self.examples, self.settings, self.given = examples, settings, given
+        self.examples, self.settings, self.given, self.group = examples, settings, given, group
         self.on_progress, self.should_stop, self.checkpoint = on_progress, should_stop, checkpoint
         self.started = time.monotonic()
         self.history: list[Progress] = []
@@ -137,7 +141,7 @@ class _Run:
 
     def run(self) -> Fit:
         self.report(Progress("reference"))
-        prepared = prepare(self.examples, self.settings, self.device, self.given, self.on_part)
+        prepared = self.group.from_first(self.prepared, self.device)
         self.notes.extend([*prepared.notes, *prepared.encoder.notes])
         self.space, self.classifier, self.schema = prepared.space, prepared.classifier, prepared.schema
         self.table, self.reference = prepared.table, prepared.reference
@@ -147,6 +151,9 @@ class _Run:
             return self.stages(prepared.train, prepared.valid, prepared.encoder)
         finally:
             torch.set_rng_state(torch_state)  # weights are drawn from the global generator; leave it as it was
+
+    def prepared(self) -> Prepared:
+        return prepare(self.examples, self.settings, self.device, self.given, self.on_part)
 
     def stages(self, train: Rows, valid: Rows, encoder: FeatureEncoder) -> Fit:
         settings = self.settings
@@ -164,7 +171,7 @@ class _Run:
             model.affinity.trunk.precision = torch.bfloat16
         model.fit_feature_scale(train.context)
         proposals = choose_proposals(self.space, model, train, settings)
-        left = max(1.0, plan.seconds - self.clock())
+        left = max(1.0, plan.seconds - self.group.first(self.clock()))
         trainer = Trainer(
             model,
             train,
@@ -173,20 +180,20 @@ class _Run:
             dataclasses.replace(plan, seconds=0.8 * left),
             seed=settings.seed,
             clock=self.clock,
+            group=self.group,
         )
         reason = self.train(trainer)
         if not trainer.state.best_model:
             raise TrainingStopped(reason.value)
         if reason.is_healthy:
-            self.refine(trainer)
+            self.group.led_by_first(model.correction, lambda: self.refine(trainer))
         self.report(Progress("audit", proposal=trainer.proposal.name))
         context = valid.context.rows(slice(0, MAX_AUDITED))
         proposal = trainer.proposal
         if self.space.cardinality() <= LISTED_AUDIT:
             proposal = ListingProposal(self.space, self.device)
-        interval = residual_interval(
-            model, context, proposal, samples=16 * trainer.samples, generator=trainer.generator
-        )
+        how = {"samples": 16 * trainer.samples, "generator": trainer.generator}
+        interval = self.group.from_first(lambda: residual_interval(model, context, proposal, **how))
         if interval is None:
             raise TrainingStopped(StopReason.MASS_LOST.value)
         record = self.record(encoder, shape, interval, reason, trainer, len(train.y), len(valid.y))
@@ -210,7 +217,8 @@ class _Run:
         torch.manual_seed(self.settings.seed)
         model = build_model(self.space, independent_architecture(shape), train.y, self.table).to(self.device)
         plan = dataclasses.replace(plan, seconds=0.2 * plan.seconds)
-        trainer = Trainer(model, train, valid, [TiltProposal()], plan, seed=self.settings.seed, clock=self.clock)
+        how = {"seed": self.settings.seed, "clock": self.clock, "group": self.group}
+        trainer = Trainer(model, train, valid, [TiltProposal()], plan, **how)
 
         def on_epoch(info: EpochInfo) -> None:
             self.report(
@@ -225,17 +233,20 @@ class _Run:
 
     def train(self, trainer: Trainer) -> StopReason:
         """Joint training, with checkpoints."""
-        fingerprint = self.fingerprint()
+        given = self.given
+        more = None if given.candidates is None else given.candidates.sha256
+        more = (more, None if given.generator is None else given.generator.record.to_json())
+        mark = fingerprint(self.examples, self.settings, given.rules, more, self.group)
         if self.checkpoint is not None:
-            restored = restore_checkpoint(self.checkpoint, trainer, fingerprint)
+            restored = restore_checkpoint(self.checkpoint, trainer, mark)
             if restored is not None:
                 self.history.extend(Progress(**entry) for entry in restored["history"])
         written = self.clock()
 
         def save() -> None:
-            if self.checkpoint is not None:
+            if self.checkpoint is not None and self.group.is_first:
                 history = [dataclasses.asdict(entry) for entry in self.history if entry.stage == "training"]
-                save_checkpoint(self.checkpoint, trainer, fingerprint, {"history": history})
+                save_checkpoint(self.checkpoint, trainer, mark, {"history": history})
 
         def on_epoch(info: EpochInfo) -> None:
             nonlocal written
@@ -293,16 +304,6 @@ class _Run:
                 generator=trainer.generator,
                 on_chunk=on_chunk,
             )
-
-    def fingerprint(self) -> str:
-        """Identifies data and settings for checkpoints."""
-        digest = hashlib.sha256(self.examples.outputs.values.tobytes())
-        given = self.given
-        more = None if given.candidates is None else given.candidates.sha256
-        more = (more, None if given.generator is None else given.generator.record.to_json())
-        said = (version("jebm"), self.examples.table.sha256, self.examples.roles, self.settings, given.rules, more)
-        digest.update(repr(said).encode())
-        return digest.hexdigest()
 
     def record(
         self,

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from jebm_core.distributed import ALONE, Group, counted_seed
 from jebm_core.losses import (
     Scored,
     effective_share,
@@ -120,26 +121,70 @@ def training_step(
     clip: float = 5.0,
     penalty: float = 0.0,
     generator: torch.Generator | None = None,
+    group: Group = ALONE,
+    key: tuple[int, ...] = (),
 ) -> StepInfo:
     """One doubly stochastic gradient step.
 
     Where the objective or its gradient is not finite (e^g of a draw overflowed), weights and optimizer stay as they
     were and the step counts as skipped. ``found_inf`` is how PyTorch's own gradient scaler tells a fused optimizer
     so, without waiting for the device.
+
+    Args:
+        group: the processes that share the batch; all have the same rows, and take the same step.
+        key: what counts the steps of a run, for the random numbers of such a group.
     """
     optimizer.zero_grad(set_to_none=True)
-    loss, info = objective_and_info(model, rows, proposal, samples, generator)
-    interaction = model.affinity.interaction
-    pairs = None if interaction is None else interaction.constant_pairs()
-    if penalty and pairs is not None:
-        loss = loss + penalty / 2 * pairs.square().sum()
-    loss.backward()
+    if group.joined:
+        info = shared_gradient(model, rows, proposal, samples, penalty, generator, group, key)
+    else:
+        loss, info = objective_and_info(model, rows, proposal, samples, generator)
+        penalised(loss, model, penalty).backward()
     norm = nn.utils.clip_grad_norm_(model.parameters(), clip, foreach=rows.y.device.type != "meta")
     skipped = 1 - (norm.isfinite() & info.objective.isfinite()).to(norm.dtype)
     if optimizer.defaults.get("fused"):  # all but those on the meta device, which has no numbers
         optimizer.found_inf = skipped  # pyright: ignore[reportAttributeAccessIssue]
     optimizer.step()
     return info._replace(skipped=skipped)
+
+
+def penalised(loss: Float[Tensor, ""], model: JointModel, penalty: float) -> Float[Tensor, ""]:
+    """The objective with the prior on weights of pairs that no x changes."""
+    interaction = model.affinity.interaction
+    pairs = None if interaction is None else interaction.constant_pairs()
+    return loss + penalty / 2 * pairs.square().sum() if penalty and pairs is not None else loss
+
+
+def shared_gradient(
+    model: JointModel,
+    rows: Rows,
+    proposal: Proposal,
+    samples: int,
+    penalty: float,
+    generator: torch.Generator | None,
+    group: Group,
+    key: tuple[int, ...],
+) -> StepInfo:
+    """The gradient of the whole batch, of which this process computes its parts: see `jebm_core.distributed`.
+
+    A weight that no part uses has the gradient zero here, and none in `training_step` alone.
+    """
+    weights = [w for w in model.parameters() if w.requires_grad]
+    sizes = [w.numel() for w in weights]
+    total = torch.zeros(sum(sizes) + 3, dtype=torch.float64, device=rows.y.device)
+    for number, part, share in group.parts(len(rows.y), whole=rows.context.is_single):
+        group.seed(generator, *key, number)
+        torch.manual_seed(counted_seed(*key, number, 1))  # dropout draws from the global generator
+        loss, info = objective_and_info(model, rows.rows(part), proposal, samples, generator)
+        loss = penalised(loss, model, penalty)
+        found = torch.autograd.grad(loss, weights, materialize_grads=True)
+        total += share * torch.cat([*(g.flatten() for g in found), torch.stack(info[:3])]).double()
+    group.sum_(total)
+    *gradients, figures = total.to(weights[0].dtype).split([*sizes, 3])
+    for w, gradient in zip(weights, gradients, strict=True):
+        w.grad = gradient.view_as(w)
+    objective, effective, mass = figures
+    return StepInfo(objective, effective, mass, torch.zeros_like(mass))
 
 
 def make_optimizer(model: JointModel, plan: Plan) -> torch.optim.AdamW:

@@ -17,16 +17,17 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple, final
+from typing import final
 
 import torch
 from torch import Tensor
 
+from jebm_core.distributed import ALONE, Group
 from jebm_core.errors import Cancelled
-from jebm_core.losses import effective_share, estimated_log_partition, joint_objective, score_draws, total_mass
+from jebm_core.held_out import HeldOut, held_out
 from jebm_core.model import Context, JointModel
 from jebm_core.proposals import Proposal
-from jebm_core.steps import CapturedStep, Plan, Rows, StepInfo, make_optimizer, settle_constant, training_step
+from jebm_core.steps import CapturedStep, Plan, Rows, StepInfo, make_optimizer, training_step
 
 MIN_EFFECTIVE_DRAWS = 4.0
 """Held-out median effective sample size below which a proposal counts as lost."""
@@ -38,7 +39,7 @@ PATIENT_EPOCHS = 3
 """How many epochs in a row a guard must fail before it acts: the first epochs are allowed to be rough."""
 
 
-_ELEMENTS = 2**24  # numbers in a temporary tensor while held-out rows are scored
+_HELD_OUT, _FINISHED, _SETTLING = -1, -2, 2**40  # in the place of a step's number, where a group counts its seeds
 
 
 class StopReason(Enum):
@@ -68,15 +69,6 @@ class StopReason(Enum):
     def is_healthy(self) -> bool:
         """Whether the model may be used without a warning."""
         return self in (StopReason.CONVERGED, StopReason.EXHAUSTED, StopReason.OUT_OF_TIME, StopReason.LIMITED)
-
-
-class HeldOut(NamedTuple):
-    """Held-out rows scored with fresh draws."""
-
-    objective: float
-    nll: float
-    effective_share: float
-    total_mass: float
 
 
 @dataclass
@@ -115,49 +107,6 @@ class EpochInfo:
     skipped: int = 0
 
 
-@torch.no_grad()
-def held_out(
-    model: JointModel,
-    rows: Rows,
-    proposal: Proposal,
-    *,
-    samples: int,
-    generator: torch.Generator | None = None,
-    chunk: int = 256,
-) -> HeldOut:
-    """Score held-out rows with fresh draws: objective, negative log-likelihood with the *estimated* log-partition,
-    and the two guards."""
-    model.eval()
-    objective, nll, share, mass = [], [], [], []
-    chunk = max(1, min(chunk, _ELEMENTS // (samples * model.space.num_statistics)))
-    chunk = len(rows.y) if rows.context.is_single else chunk  # one set of draws serves all rows
-    for part in torch.arange(len(rows.y), device=rows.y.device).split(chunk):
-        batch = rows.rows(part)
-        p = model(batch.context.condensed())
-        own = p.as_draws(batch.y)
-        log_q, g = p.reference.log_prob(own).flatten(), p.affinity(own).flatten()
-        if model.base.is_exact(p):
-            objective.append(p.log_partition - g - log_q)
-            nll.append(objective[-1])
-            share.append(torch.ones_like(g))
-            mass.append(torch.ones_like(g))
-            continue
-        scored = score_draws(p, proposal.draw(p, samples, generator=generator))
-        if batch.context.is_single:
-            settle_constant(model, p, scored)
-        objective.append(joint_objective(p, batch.y, scored) - log_q)
-        nll.append(estimated_log_partition(scored) - g - log_q)
-        share.append(effective_share(scored))
-        mass.append(total_mass(p, scored))
-    model.train()
-    return HeldOut(
-        torch.cat(objective).mean().item(),
-        torch.cat(nll).mean().item(),
-        torch.cat(share).median().item(),
-        torch.cat(mass).median().item(),
-    )
-
-
 @final
 class Trainer:
     """Runs epochs until a `StopReason`. All of its state is in ``state``, the model, the optimizer and the generator.
@@ -165,7 +114,8 @@ class Trainer:
     Args:
         proposals: from the cheapest to the strongest; a failing guard moves on to the next.
         seed: of shuffling, draws and dropout.
-        clock: seconds so far; what the time budget is held against.
+        clock: seconds so far; what the time budget is held against. That of the first process counts for all.
+        group: the processes that train this model together.
     """
 
     def __init__(
@@ -178,9 +128,10 @@ class Trainer:
         *,
         seed: int,
         clock: Callable[[], float],
+        group: Group = ALONE,
     ) -> None:
         self.model, self.train, self.valid, self.plan = model, train, valid, plan
-        self.proposals, self.clock = tuple(proposals), clock
+        self.proposals, self.clock, self.group = tuple(proposals), clock, group
         self.optimizer = make_optimizer(model, plan)
         self.state = TrainingState()
         self.generator = torch.Generator(train.y.device).manual_seed(seed)
@@ -208,27 +159,34 @@ class Trainer:
         devices = [self.train.y.device] if self.train.y.is_cuda else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(hash((self.seed, state.epoch)) % 2**31)  # dropout draws from the global generator
-            for part in order.repeat(plan.passes).split(plan.batch_size):
-                steps.append(self.step(self.train.rows(part)))
-        found = held_out(self.model, self.valid, self.proposal, samples=4 * self.samples, generator=self.generator)
+            for number, part in enumerate(order.repeat(plan.passes).split(plan.batch_size)):
+                steps.append(self.step(self.train.rows(part), number))
+        found = self.held_out()
         state.epoch += 1
+        self.group.require_same(self.model.parameters(), state.epoch)
         taken = torch.stack([step.skipped for step in steps]) == 0
         skipped = int((~taken).sum().item())
         state.skipped += skipped
-        state.seconds += self.clock() - started
+        state.seconds += self.group.first(self.clock() - started)
         objective = torch.stack([step.objective for step in steps])[taken].mean().item()
         return EpochInfo(state.epoch, objective, found, self.proposal.name, state.seconds, skipped)
 
-    def step(self, batch: Rows) -> StepInfo:
-        """One step; on a GPU, where the batch is a full one, as a CUDA graph."""
+    def held_out(self) -> HeldOut:
+        """The held-out rows with four times the draws."""
+        how = {"generator": self.generator, "group": self.group, "key": (self.seed, self.state.epoch, _HELD_OUT)}
+        return held_out(self.model, self.valid, self.proposal, samples=4 * self.samples, **how)
+
+    def step(self, batch: Rows, number: int = 0) -> StepInfo:
+        """One step; on a GPU, where the batch is a full one of this process alone, as a CUDA graph."""
         how = {
             "samples": self.samples,
             "clip": self.plan.clip,
             "penalty": self.plan.penalty,
             "generator": self.generator,
         }
-        if not batch.y.is_cuda or len(batch.y) != self.plan.batch_size:
-            return training_step(self.model, self.optimizer, batch, self.proposal, **how)
+        if not batch.y.is_cuda or len(batch.y) != self.plan.batch_size or self.group.joined:
+            key = (self.seed, self.state.epoch, number)
+            return training_step(self.model, self.optimizer, batch, self.proposal, **how, group=self.group, key=key)
         if self._captured is None or self._captured[:2] != (self.proposal, self.samples):
             captured = CapturedStep(self.model, self.optimizer, self.proposal, **how)
             self._captured = (self.proposal, self.samples, captured)
@@ -292,6 +250,7 @@ class Trainer:
         self, *, on_epoch: Callable[[EpochInfo], None] | None = None, should_stop: Callable[[], bool] | None = None
     ) -> StopReason:
         """Epochs until a reason to stop; the best model is restored. Raises `Cancelled` between epochs."""
+        self.group.require_same(self.model.parameters(), self.state.epoch)
         if self.state.epoch == 0:
             self.begin()
         while True:
@@ -301,18 +260,19 @@ class Trainer:
                 on_epoch(info)
             if reason:
                 break
-            if should_stop is not None and should_stop():
+            if should_stop is not None and self.group.any(should_stop()):
                 raise Cancelled("Training was cancelled.")
         if self.state.best_model:
             self.model.load_state_dict(self.state.best_model)
             if reason in (StopReason.CONVERGED, StopReason.EXHAUSTED):
                 self.settle()
         self.model.eval()
+        self.group.seed(self.generator, self.seed, _FINISHED)
         return reason
 
     def begin(self) -> None:
         """The model before any step is the first candidate: what training ends with is no worse on held-out rows."""
-        found = held_out(self.model, self.valid, self.proposal, samples=4 * self.samples, generator=self.generator)
+        found = self.held_out()
         if math.isfinite(found.objective):
             self.state.best_model, self.state.sound = copy.deepcopy(self.model.state_dict()), not self._fails(found)
             self.state.best = found.objective if self.state.sound else math.inf
@@ -333,5 +293,5 @@ class Trainer:
         for epoch in range(self.plan.settling):
             for group, pace in zip(self.optimizer.param_groups, paces, strict=True):
                 group["lr"] = pace * (1 - epoch / self.plan.settling)
-            for _ in range(self.plan.passes):
-                self.step(rows)
+            for number in range(self.plan.passes):
+                self.step(rows, _SETTLING + epoch * self.plan.passes + number)

@@ -24,6 +24,7 @@ KEYWORDS = {
             "SpecError",
             "RuleError",
             "ModelFolderError",
+            "ProcessError",
             "TrainingStopped",
             "Note",
             "Sentence",

@@ -42,6 +42,7 @@ from jebm_core.cli.rules import rules
 from jebm_core.cli.runs import runs, worker
 from jebm_core.cli.score import predict, sample, score
 from jebm_core.cli.serve import app as dashboard
+from jebm_core.ranks import end_with_parent, launched
 
 INTERRUPTED = 130
 
@@ -98,6 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     if arguments is None:  # this process is ours, and torch is not loaded yet
+        if launched() is not None:
+            end_with_parent()
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads starve each other on a busy machine
     given = _SHORT.get(tuple(given), given)
     try:

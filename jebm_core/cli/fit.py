@@ -6,7 +6,8 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -17,9 +18,11 @@ from jebm_core.cli.options import DeviceOption, JsonOption, SeedOption, TableArg
 from jebm_core.cli.output import Report, progress, require_writable, show, tell, tell_notes, write_json
 from jebm_core.errors import SpecError
 from jebm_core.progress import EPOCHS
+from jebm_core.ranks import launched
 from jebm_core.settings import AFFINITIES, LOG_PARTITIONS, PROPOSALS, REFERENCES, SPACES, VALIDATIONS, FitSettings
 
 if TYPE_CHECKING:
+    from jebm_core.distributed import Group
     from jebm_core.fitted import FittedModel
     from jebm_core.fitting import Fit
     from jebm_core.progress import Progress
@@ -93,51 +96,78 @@ def fit(
 
     Example: jebm fit orders.csv --out model --seed 3 --json fit.json
     """
-    settings = FitSettings(
-        space=space,
-        affinity=affinity,
-        proposal=proposal,
-        divergence=divergence,
-        reference=reference,
-        log_partition=log_partition,
-        seed=seed,
-        device=device,
-        epochs=epochs,
-        time_budget=time_budget,
-        samples=samples,
-        validation=validation,
-        validation_fraction=validation_fraction,
-        replicates=replicates,
-    )
-    require_model_place(out)
-    require_writable(json)
-    _require_checkpoint_place(resume)
-    begun = time.monotonic()
-    given = None if rules is None else _rules(rules)
-    from jebm_core.tables import read_table
+    with _together(device) as group:
+        settings = FitSettings(
+            space=space,
+            affinity=affinity,
+            proposal=proposal,
+            divergence=divergence,
+            reference=reference,
+            log_partition=log_partition,
+            seed=seed,
+            device=device,
+            epochs=epochs,
+            time_budget=time_budget,
+            samples=samples,
+            validation=validation,
+            validation_fraction=validation_fraction,
+            replicates=replicates,
+        )
+        require_model_place(out)
+        require_writable(json)
+        _require_checkpoint_place(resume)
+        begun = time.monotonic()
+        given = None if rules is None else _rules(rules)
+        from jebm_core.tables import read_table
 
-    simulated = None if candidates is None else read_table(candidates)
-    other = None if generator is None else open_model(generator, device)
-    examples = labelled_table(table, targets or (), features, settings.space)
-    from jebm_core.fitting import fit as fit_examples
-    from jebm_core.replicates import fit_replicates, require_rows_for
+        simulated = None if candidates is None else read_table(candidates)
+        other = None if generator is None else open_model(generator, device)
+        examples = labelled_table(table, targets or (), features, settings.space)
+        from jebm_core.fitting import fit as fit_examples
+        from jebm_core.replicates import fit_replicates, require_rows_for
 
-    require_rows_for(examples, replicates)
-    more: dict[str, Any] = {"rules": given, "candidates": simulated, "generator": other}
-    with progress("fit") as report, _interrupt_after_checkpoint(resume is not None) as should_stop:
-        more |= {"on_progress": lambda state: _report(report, state), "should_stop": should_stop}
-        result = fit_examples(examples, settings, checkpoint=resume, **more)
-        members = fit_replicates(examples, settings, **more)
-    _save(result, members, out)
-    if resume is not None:
-        (resume / "checkpoint.safetensors").unlink(missing_ok=True)  # nothing is left to resume
-    notes = [*examples.notes, *(note for note in result.notes if str(note) != result.stop_reason.value)]
-    tell_notes(notes)
-    record = _record(result, examples, out, time.monotonic() - begun, [str(note) for note in notes])
-    if not result.stop_reason.is_healthy:
-        tell(f"Warning: the model was written, but do not trust its probabilities. {result.stop_reason.value}")
-    write_json(json, record)
-    show(_lines(record), json)
+        require_rows_for(examples, replicates)
+        more: dict[str, Any] = {"rules": given, "candidates": simulated, "generator": other}
+        if group is not None:
+            more |= {"group": group}
+        speaks = group is None or group.is_first
+        shown = progress("fit") if speaks else nullcontext(lambda *_: None)
+        with shown as report, _interrupt_after_checkpoint(resume is not None, speaks) as should_stop:
+            more |= {"on_progress": partial(_report, report), "should_stop": should_stop}
+            result = fit_examples(examples, settings, checkpoint=resume, **more)
+            members = fit_replicates(examples, settings, **more)
+        if not speaks:
+            return
+        _save(result, members, out)
+        if resume is not None:
+            (resume / "checkpoint.safetensors").unlink(missing_ok=True)  # nothing is left to resume
+        notes = [*examples.notes, *(note for note in result.notes if str(note) != result.stop_reason.value)]
+        tell_notes(notes)
+        record = _record(result, examples, out, time.monotonic() - begun, [str(note) for note in notes])
+        if not result.stop_reason.is_healthy:
+            tell(f"Warning: the model was written, but do not trust its probabilities. {result.stop_reason.value}")
+        write_json(json, record)
+        show(_lines(record), json)
+
+
+@contextmanager
+def _together(device: str) -> Iterator["Group | None"]:
+    """The processes that torchrun started for this fit, if it did. Of those that fail, the first says why; the others
+    leave."""
+    if launched() is None:
+        yield None
+        return
+    from jebm_core.distributed import join, require_fitting
+
+    group = join(device)
+    try:
+        require_fitting(group, device)
+        yield group
+    except (Exception, KeyboardInterrupt):
+        if group.has_last_word():
+            raise
+        raise typer.Exit(1) from None
+    group.leave()
 
 
 def _rules(file: Path) -> "RuleSet":
@@ -160,7 +190,7 @@ def _require_checkpoint_place(folder: Path | None) -> None:
 
 
 @contextmanager
-def _interrupt_after_checkpoint(keep: bool) -> Iterator[Callable[[], bool]]:
+def _interrupt_after_checkpoint(keep: bool, speaks: bool) -> Iterator[Callable[[], bool]]:
     """Where checkpoints are kept, the first Ctrl-C asks the fit to write one and stop; the second stops it at once."""
     asked = threading.Event()
     if not keep or threading.current_thread() is not threading.main_thread():
@@ -170,7 +200,8 @@ def _interrupt_after_checkpoint(keep: bool) -> Iterator[Callable[[], bool]]:
     def ask(*_: object) -> None:
         asked.set()
         signal.signal(signal.SIGINT, before)
-        tell("Stopping after a checkpoint; interrupt again to stop at once.")
+        if speaks:
+            tell("Stopping after a checkpoint; interrupt again to stop at once.")
 
     before = signal.signal(signal.SIGINT, ask)
     try:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import typer
 
-from jebm_core.errors import Cancelled, SpecError, TrainingStopped, UserError
+from jebm_core.errors import Cancelled, ProcessError, SpecError, TrainingStopped, UserError
 
 SECONDS_BETWEEN_LINES = 5.0
 
@@ -175,6 +175,9 @@ def exit_code_of(error: Exception) -> int:
         return 2
     if isinstance(error, TrainingStopped):
         tell(f"No usable model came out: {error}")
+        return 1
+    if isinstance(error, ProcessError):
+        tell(str(error))
         return 1
     if isinstance(error, Cancelled):
         tell(str(error))
