@@ -4,10 +4,11 @@ torchrun starts the processes; `join` finds the others. Every process holds the 
 batches in the same order. A batch is cut into `PARTS` parts however many processes there are, and process r takes the
 parts r, r + size, …. Each part has random numbers of its own, draws and dropout alike, from a seed that counts: a hash
 of (seed of the run, epoch, step, part). So a part gives the same gradient, bit for bit, whoever computes it. Gradients
-of parts, weighted by their rows, are added in float64, one sum over all processes; rounded to float32 it no longer
-shows in which order they came. That matters: draws are decisions (u < p), and one that falls the other way because of
-a last bit makes two runs part for good. Two other ways were left aside: drawing for the whole batch everywhere and
-keeping a share repeats the dearest half of a step in each process, and a generator a row is a loop over rows.
+of parts, times their rows, are added in float64, one sum over all processes: products with whole numbers are exact, and
+so, but for rare last bits of a float64, is the sum, in whatever order its terms come. That matters: draws are decisions
+(u < p), and one that falls the other way because of a last bit makes two runs part for good. Two other ways were left
+aside: drawing for the whole batch everywhere and keeping a share repeats the dearest half of a step in each process,
+and a generator a row is a loop over rows.
 
 What it costs: small parts, which a process computes one after the other. Batches of 512 rows and more gain; those of a
 hundred are faster in one process without torchrun, which keeps its one running generator and whole batches, and
@@ -71,22 +72,22 @@ class Group:
 
     # ---- shares of a batch ------------------------------------------------------------------------------------------
 
-    def parts(self, rows: int, *, whole: bool = False) -> Iterator[tuple[int, slice, float]]:
-        """(number, rows, weight) of the parts of a batch that are this process's; weights of all processes add up to 1.
+    def parts(self, rows: int, *, whole: bool = False) -> Iterator[tuple[int, slice]]:
+        """The parts of a batch that are this process's, each with its number.
 
         Args:
             whole: every process takes all rows, as one part.
 
-        >>> [rows for _, rows, _ in Group(1, 2).parts(20)][0], sum(w for r in (0, 1) for *_, w in Group(r, 2).parts(5))
-        (slice(2, 5, None), 1.0)
+        >>> list(Group(1, 2).parts(5)), list(Group(1, 2).parts(5, whole=True))
+        ([(1, slice(0, 1, None)), (3, slice(1, 2, None)), (7, slice(4, 5, None))], [(0, slice(0, 5, None))])
         """
         if whole:
-            yield 0, slice(0, rows), 1 / self.size
+            yield 0, slice(0, rows)
             return
         for number in range(self.rank, PARTS, self.size):
             start, stop = number * rows // PARTS, (number + 1) * rows // PARTS
             if stop > start:
-                yield number, slice(start, stop), (stop - start) / rows
+                yield number, slice(start, stop)
 
     def seed(self, generator: torch.Generator | None, *key: int) -> None:
         """Begin the random numbers of one piece of work, the same whoever does it."""

@@ -171,15 +171,18 @@ def shared_gradient(
     """
     weights = [w for w in model.parameters() if w.requires_grad]
     sizes = [w.numel() for w in weights]
+    single = rows.context.is_single
     total = torch.zeros(sum(sizes) + 3, dtype=torch.float64, device=rows.y.device)
-    for number, part, share in group.parts(len(rows.y), whole=rows.context.is_single):
+    for number, part in group.parts(len(rows.y), whole=single):
         group.seed(generator, *key, number)
         torch.manual_seed(counted_seed(*key, number, 1))  # dropout draws from the global generator
         loss, info = objective_and_info(model, rows.rows(part), proposal, samples, generator)
         loss = penalised(loss, model, penalty)
         found = torch.autograd.grad(loss, weights, materialize_grads=True)
-        total += share * torch.cat([*(g.flatten() for g in found), torch.stack(info[:3])]).double()
+        count = part.stop - part.start
+        total += count * torch.cat([*(g.flatten() for g in found), torch.stack(info[:3])]).double()
     group.sum_(total)
+    total /= len(rows.y) * (group.size if single else 1)
     *gradients, figures = total.to(weights[0].dtype).split([*sizes, 3])
     for w, gradient in zip(weights, gradients, strict=True):
         w.grad = gradient.view_as(w)
