@@ -19,7 +19,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from jebm_core.distributed import ALONE, PARTS, Group, checksum
+from jebm_core.distributed import ALONE, PARTS, Group, checksum, require_fitting
+from jebm_core.errors import SpecError
 from jebm_core.proposals import ListingProposal
 from jebm_core.steps import Plan, make_optimizer, training_step
 from tests.conftest import ROOT
@@ -214,6 +215,12 @@ def test_every_row_is_in_the_part_of_one_process(size: int, rows: int):
     parts = [part for rank in range(size) for part in Group(rank, size).parts(rows)]
     assert sorted(row for _, part in parts for row in range(rows)[part]) == list(range(rows))
     assert len({number for number, _ in parts}) == len(parts)
+
+
+def test_more_processes_than_parts_are_refused():
+    require_fitting(Group(0, PARTS, True), "cpu")
+    with pytest.raises(SpecError, match=r"at most 8 processes .* found 9; start fewer"):
+        require_fitting(Group(0, PARTS + 1, True), "cpu")
 
 
 def test_a_checksum_sees_every_bit():
