@@ -9,7 +9,7 @@
     recalibrate  a temperature of the scores, chosen on labelled rows
     drift      new rows against those that a model was judged on
     decide     what to do, and when a person should decide
-    score      use a model on rows: score, predict, sample
+    score      use a model on rows: score, predict, sample; bulk: score with a folder as --out
     rules      count, sample and check combinations under rules
     runs       look after the run store; work off its queue
     serve      the dashboard; demo: the dashboard with the sample project fitted

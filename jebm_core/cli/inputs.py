@@ -29,7 +29,7 @@ def open_model(folder: Path, device: str) -> "FittedModel":
         raise ModelFolderError(
             "{folder} is a file; expected a model folder. Give the folder that jebm fit --out wrote.", folder=folder
         )
-    place = _device(device)
+    place = device_called(device)
     from jebm_core.fitted import load
 
     try:
@@ -42,7 +42,12 @@ def open_model(folder: Path, device: str) -> "FittedModel":
         ) from error
 
 
-def _device(name: str) -> str:
+def device_called(name: str) -> str:
+    """The kind of device that an option names.
+
+    Raises:
+        SpecError: an unknown name, or a device that this machine lacks.
+    """
     from jebm_core.settings import DEVICES
 
     if name not in DEVICES:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jebm_core.cli.bulk import ENGINES, MOST_TOP, BulkOptions, is_bulk, require_one_table, score_in_bulk
 from jebm_core.cli.inputs import labelled_rows, open_model
 from jebm_core.cli.options import DeviceOption, JsonOption, ModelArgument, ResultOption, SeedOption, TableArgument
 from jebm_core.cli.output import progress, require_writable, tell_notes, write_json
@@ -28,8 +29,16 @@ UTILITIES = ("map", "f1", "hamming", "kendall")
 
 def score(
     model: ModelArgument,
-    table: TableArgument,
-    out: ResultOption,
+    table: Annotated[
+        Path,
+        typer.Argument(
+            metavar="TABLE", help="CSV, TSV, Excel, Parquet or ARFF; for a folder of results, Parquet files."
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("--out", metavar="FILE", help="Where the results go: .csv, .parquet or .xlsx; or a folder."),
+    ],
     errors: Annotated[
         Path | None,
         typer.Option(
@@ -38,6 +47,22 @@ def score(
     ] = None,
     device: DeviceOption = "auto",
     json: JsonOption = None,
+    repeated: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--keep", metavar="COLUMN", help="Folder: a column to repeat beside the results; may be given again."
+        ),
+    ] = None,
+    top: Annotated[
+        int, typer.Option(metavar="K", min=0, max=MOST_TOP, help="Folder: write the K most probable rows, too.")
+    ] = 0,
+    nearest: Annotated[
+        bool, typer.Option("--nearest", help="Folder: add nearest_seen_distance, which takes longer.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=1024, help="Folder: processes; a core each by default.")
+    ] = None,
+    engine: Annotated[str, typer.Option(metavar="NAME", help="Folder: " + " or ".join(ENGINES) + ".")] = "local",
 ) -> None:
     """Say how likely each row's combination is.
 
@@ -53,8 +78,21 @@ def score(
     be read, and the
     file says why; rows that break a rule are named there too, and have probability 0.
 
+    Where --out names a folder, TABLE is a Parquet file, a folder of them or a quoted pattern, of any size: each row
+    group becomes a file in the folder's parts, in the order of the rows, without nearest_seen_distance. A run that was
+    stopped or killed goes on when the same command is given again. A cell that can't be read ends it.
+
     Example: jebm score model new.csv --out scores.csv --errors errors.csv
+
+    Example: jebm score model new/ --out scores --keep id --top 100
     """
+    bulk = BulkOptions(tuple(repeated or ()), top, nearest, workers, engine)
+    if is_bulk(out):
+        if errors is not None:
+            raise SpecError("Option --errors is for one table, found an --out that names a folder; leave one out.")
+        score_in_bulk(model, table, out, bulk, device, json)
+        return
+    require_one_table(bulk)
     require_result_place(out)
     if errors is not None:
         require_result_place(errors)
