@@ -152,7 +152,13 @@ def _judged(plan: "Plan", model: Path, options: BulkOptions) -> Trust:
 
     from jebm_core.replicates import load_replicates
     from jebm_core.scoring.reading import contexts_at, require_columns
+    from jebm_core.scoring.shard import RESULTS
 
+    for name in RESULTS & set(options.keep):
+        raise SpecError(
+            "Option --keep: {name!r} is the name of a result; rename the column of the input, or leave it out.",
+            name=name,
+        )
     fitted = open_model(model, str(plan.options["device"]))
     for source in plan.sources:
         require_columns((fitted, *load_replicates(model)), source)

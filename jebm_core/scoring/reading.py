@@ -172,13 +172,13 @@ def plain_outputs(schema: OutputSchema, batch: pa.Table) -> tuple[npt.NDArray[np
     The twin of `jebm_core.tables.read_outputs` on the rows without a missing label.
     """
     y = np.empty((batch.num_rows, len(schema.columns)), dtype=np.int64)
-    complete: npt.NDArray[np.bool_] = np.ones(batch.num_rows, dtype=bool)
+    complete = np.ones(batch.num_rows, dtype=bool)
     for place, name in enumerate(schema.columns):
         cells = batch.column(name).combine_chunks()
         if isinstance(cells, pa.ChunkedArray):
             cells = cells.chunk(0) if cells.num_chunks else pa.array([], cells.type)
         if cells.null_count:
-            complete = np.logical_and(complete, cells.is_valid().to_numpy(zero_copy_only=False))
+            complete[cells.is_null().to_numpy(zero_copy_only=False)] = False
         if schema.kind == "configurations":
             column = _options(cells, schema.options[place])
         else:

@@ -23,8 +23,26 @@ from jebm_core.scoring.shards import Shard
 from jebm_core.scoring.top import Best
 
 BLOCK = 2**12
-"""Rows that are scored at a time: whole pieces of a forward pass, so that every row is computed among as many rows as in
+"""Rows that are scored at a time: whole pieces of a forward pass, so that a row is computed among as many others as in
 one table, and its last digit does not depend on where batches end."""
+RESULTS = frozenset(
+    [
+        "file",
+        "row",
+        "log_prob",
+        "log_prob_low",
+        "log_prob_high",
+        "seen",
+        "nearest_seen_distance",
+        "in_support",
+        "verdict",
+        "normalisation_low",
+        "normalisation_high",
+        "model_low",
+        "model_high",
+    ]
+)
+"""Names that kept columns can't have."""
 META = b"jebm"
 
 
@@ -195,18 +213,17 @@ def _assembled(
     kept: pa.Table, scored: list[dict[str, npt.NDArray]], complete: npt.NDArray[np.bool_], verdict: str
 ) -> pa.Table:
     """Kept columns and results, empty where a row has a missing label."""
-    table, gone = kept, ~complete
+    gone = ~complete
+    columns: dict[str, pa.Array | pa.ChunkedArray] = {name: kept.column(name) for name in kept.column_names}
     for name in scored[0]:
         values = np.concatenate([part[name] for part in scored])
         full = np.zeros(len(complete), dtype=values.dtype)
         full[complete] = values
-        table = table.append_column(name, pa.array(full, mask=gone, from_pandas=True))
+        columns[name] = pa.array(full, mask=gone, from_pandas=True)
         if name == "in_support":
-            words = pa.DictionaryArray.from_arrays(
-                pa.array(np.zeros(len(complete), dtype=np.int8), mask=gone), pa.array([verdict])
-            )
-            table = table.append_column("verdict", words)
-    return table
+            codes = pa.array(np.zeros(len(complete), dtype=np.int8), mask=gone)
+            columns["verdict"] = pa.DictionaryArray.from_arrays(codes, pa.array([verdict]))
+    return pa.table(columns)
 
 
 def write_part(table: pa.Table, path: Path) -> None:
