@@ -17,6 +17,7 @@ import psutil
 import pyarrow as pa
 import pytest
 import torch
+from filelock import FileLock
 
 from jebm_core import load
 from jebm_core.cli import main
@@ -131,6 +132,25 @@ def test_parts_are_what_one_table_gives_to_the_last_digit(kind, models, tmp_path
         if name.startswith(("log", "normalisation", "model")):
             assert ours.dtype == expected[name].dtype == np.float32
         assert ours.astype(filled.dtype).tobytes() == filled.tobytes(), name
+
+
+def test_one_context_for_all_rows_is_what_each_row_gives(models, tmp_path):
+    rows("subsets", 60).to_csv(tmp_path / "t.csv", index=False)
+    how = ("--features", "", "--affinity", "lowrank", "--reference", "uniform", "--epochs", "2")
+    assert main(["fit", str(tmp_path / "t.csv"), "--out", str(tmp_path / "m"), *how]) == 0
+    for model in (load(tmp_path / "m"), load(models["subsets"])):
+        table = Table(rows("subsets", 5000, 3), "t", "", "parquet", None, (), 1)
+        context = model.context(table)
+        y = torch.randint(0, 2, (5000, 4), generator=torch.Generator().manual_seed(0))
+        y[3] = 2  # not a subset
+        value, supported = shard.log_prob_and_support(model, context, y)
+        expected = model.log_prob(context, y).value
+        if context.is_single:
+            torch.testing.assert_close(value, expected, rtol=0, atol=1e-5)
+        else:
+            assert torch.equal(value, expected)
+        assert torch.equal(supported, model.supports(context, y))
+    assert {value[3].item(), bool(supported[3])} == {-np.inf, False}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -338,8 +358,6 @@ def test_killed_run_goes_on_without_doing_anything_twice(models, many, tmp_path,
     (out / "parts" / "00000-00059.parquet.1.partial").write_bytes(b"half")
     second = run(*arguments)
     wait_for(lambda: len(identities(out)) >= len(before) + 3)
-    locked = run(*arguments)
-    assert "another jebm score is at work" in locked.communicate()[1]
     second.send_signal(signal.SIGTERM)
     said = second.communicate()[1]
     assert second.returncode == 130
@@ -365,6 +383,14 @@ def job_for(models: dict[str, Path], source: Path, out: Path) -> tuple[Job, list
     return Job(str(models["subsets"]), str(out), "trusted"), list(found.shards(0))
 
 
+def test_two_runs_in_one_folder_are_refused(models, new, tmp_path, capsys):
+    out = tmp_path / "out"
+    out.mkdir()
+    with FileLock(out / ".lock"):
+        assert main(["score", str(models["subsets"]), str(new), "--out", str(out)]) == 2
+    assert "another jebm score is at work in this folder" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
 def test_killed_worker_is_replaced_and_its_part_done_again(models, many, tmp_path):
     job, shards = job_for(models, many, tmp_path / "out")
@@ -383,8 +409,8 @@ def test_killed_worker_is_replaced_and_its_part_done_again(models, many, tmp_pat
 def test_part_that_always_ends_its_process_is_given_up(models, many, tmp_path, monkeypatch, capfd):
     job, shards = job_for(models, many, tmp_path / "out")
     monkeypatch.setattr(pool, "_serve", os.abort)  # takes no arguments: the process ends at once, without a word
-    monkeypatch.setattr(pool, "ATTEMPTS", 2)
-    with pytest.raises(UserError, match=r"many.parquet, row group 0: the process that scored it was ended 2 times"):
+    monkeypatch.setattr(pool, "ATTEMPTS", 1)
+    with pytest.raises(UserError, match=r"many.parquet, row group 0: the process that scored it was ended 1 times"):
         score_in_processes(job, shards[:1], 1)
     assert "abort() takes no arguments" in capfd.readouterr().err
 

@@ -98,6 +98,7 @@ def score(
         require_result_place(errors)
     require_writable(json)
     from jebm_core.replicates import intervals, load_replicates
+    from jebm_core.scoring.shard import log_prob_and_support
     from jebm_core.tables import read_table
 
     fitted = open_model(model, device)
@@ -117,16 +118,18 @@ def score(
     with progress("score") as report:
         report(f"scoring {len(y)} rows", None)
         trust = trust_of(fitted, context)
-        log_prob = fitted.log_prob(context, y)
-        members = [m.log_prob(m.context(read.part(keep)), y).value for m in replicates]
-        found = intervals(*log_prob, torch.stack(members) if members else log_prob.value.new_zeros(0, len(y)))
+        value, supported = log_prob_and_support(fitted, context, y)
+        low, high = fitted.record.interval
+        members = [log_prob_and_support(m, m.context(read.part(keep)), y)[0] for m in replicates]
+        stacked = torch.stack(members) if members else value.new_zeros(0, len(y))
+        found = intervals(value, value + low, value + high, stacked)
         columns = {
-            "log_prob": log_prob.value,
+            "log_prob": value,
             "log_prob_low": found.low,
             "log_prob_high": found.high,
             "seen": fitted.seen.contains(y),
             "nearest_seen_distance": fitted.seen.nearest(y)[0],
-            "in_support": fitted.supports(context, y),
+            "in_support": supported,
         }
         if replicates:
             columns |= {"normalisation_low": found.normalisation[0], "normalisation_high": found.normalisation[1]}

@@ -158,7 +158,7 @@ def _outputs(
     found = plain_outputs(schema, batch)
     if found is not None:
         return found
-    complete = ~missing_targets(table, schema.columns).any(axis=1)
+    complete = np.array(~missing_targets(table, schema.columns).any(axis=1), dtype=bool)
     rows = np.flatnonzero(complete)
     if not len(rows):
         return np.zeros((0, len(schema.columns)), dtype=np.int64), complete

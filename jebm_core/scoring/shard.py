@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from jaxtyping import Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from jebm_core.fitted import FittedModel, load
@@ -25,23 +25,9 @@ from jebm_core.scoring.top import Best
 BLOCK = 2**12
 """Rows that are scored at a time: whole pieces of a forward pass, so that a row is computed among as many others as in
 one table, and its last digit does not depend on where batches end."""
-RESULTS = frozenset(
-    [
-        "file",
-        "row",
-        "log_prob",
-        "log_prob_low",
-        "log_prob_high",
-        "seen",
-        "nearest_seen_distance",
-        "in_support",
-        "verdict",
-        "normalisation_low",
-        "normalisation_high",
-        "model_low",
-        "model_high",
-    ]
-)
+_INTERVALS = {"normalisation_low", "normalisation_high", "model_low", "model_high"}
+RESULTS = _INTERVALS | {"file", "row", "log_prob", "log_prob_low", "log_prob_high", "seen", "nearest_seen_distance"}
+RESULTS |= {"in_support", "verdict"}
 """Names that kept columns can't have."""
 META = b"jebm"
 
@@ -177,11 +163,10 @@ class Scorer:
     def columns(self, contexts: tuple[Context, ...], y: Int64[Tensor, "row item"]) -> Mapping[str, Tensor]:
         """What ``jebm score`` writes of these rows, with one pass of each network."""
         fitted = self.fitted
-        value, supported = _log_prob(fitted, contexts[0], y)
+        value, supported = log_prob_and_support(fitted, contexts[0], y)
         low, high = fitted.record.interval
-        members = [
-            _log_prob(model, context, y)[0] for model, context in zip(self.models[1:], contexts[1:], strict=True)
-        ]
+        others = zip(self.models[1:], contexts[1:], strict=True)
+        members = [log_prob_and_support(model, context, y)[0] for model, context in others]
         stacked = torch.stack(members) if members else value.new_zeros(0, len(y))
         found = intervals(value, value + low, value + high, stacked)
         columns = {"log_prob": value, "log_prob_low": found.low, "log_prob_high": found.high}
@@ -195,16 +180,27 @@ class Scorer:
         return columns
 
 
-def _log_prob(fitted: FittedModel, context: Context, y: Tensor) -> tuple[Tensor, Tensor]:
-    """`FittedModel.log_prob` and `FittedModel.supports` of the same rows, with one pass for both."""
+@torch.inference_mode()
+def log_prob_and_support(
+    fitted: FittedModel, context: Context, y: Int64[Tensor, "row item"]
+) -> tuple[Float[Tensor, " row"], Bool[Tensor, " row"]]:
+    """`FittedModel.log_prob` and `FittedModel.supports` of the same rows, with one pass for both.
+
+    Cost: one context a row; a single one for all rows of a model without features.
+    """
     if not len(y):
         return torch.zeros(0, device=y.device), torch.zeros(0, dtype=torch.bool, device=y.device)
     values, supported = [], []
-    for rows, part in fitted.chunks(context):
-        p, drawn = fitted.model(part), y[rows].unsqueeze(0)
+    if context.is_single:
+        p = fitted.model(context.condensed())
+        pieces = ((slice(start, start + BLOCK), p) for start in range(0, len(y), BLOCK))
+    else:
+        pieces = ((rows, fitted.model(part)) for rows, part in fitted.chunks(context))
+    for rows, p in pieces:
+        drawn = p.as_draws(y[rows])
         log_q = p.reference.log_prob(drawn)
-        values.append((log_q + p.divergence.log_density_ratio(p.affinity(drawn) - p.log_partition)).squeeze(0))
-        supported.append((log_q > -torch.inf).squeeze(0))
+        values.append((log_q + p.divergence.log_density_ratio(p.affinity(drawn) - p.log_partition)).flatten())
+        supported.append((log_q > -torch.inf).flatten())
     inside = fitted.space.contains(y)
     return torch.where(inside, torch.cat(values), -torch.inf), torch.cat(supported) & inside
 

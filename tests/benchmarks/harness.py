@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 SUITES = (
     "steps",
     "scoring",
+    "bulk",
     "memory",
     "startup",
     "accuracy",
