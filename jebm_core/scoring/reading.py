@@ -25,8 +25,8 @@ from jebm_core.tables.outputs import codes_of, missing_targets
 from jebm_core.tables.records import spelled_column
 from jebm_core.tables.text import clean_names
 
-BATCH = 2**16
-"""Rows that are read at a time."""
+BATCH = 2**14
+"""Rows that are read at a time: more take memory, and time too, since they leave the caches."""
 
 
 @final
