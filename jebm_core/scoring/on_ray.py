@@ -58,8 +58,8 @@ def score_on_ray(
     if not waiting:
         return 0
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    import ray
-    import ray.data
+    import ray  # pyright: ignore[reportMissingImports]
+    import ray.data  # pyright: ignore[reportMissingImports]
 
     ours = not ray.is_initialized()
     if ours:
