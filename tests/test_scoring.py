@@ -326,8 +326,8 @@ def test_options_of_a_folder_need_one(models, new, tmp_path, capsys):
         assert problem in capsys.readouterr().err
     rows("subsets", 9).to_csv(tmp_path / "t.csv")
     assert main(["score", model, str(tmp_path / "t.csv"), "--out", str(tmp_path / "s")]) == 2
-    assert "t.csv ends in '.csv'; expected .parquet" in capsys.readouterr().err
-    assert main(["score", model, str(new / "*.csv"), "--out", str(tmp_path / "s")]) == 2
+    assert "s ends in ''; expected .csv, .parquet or .xlsx" in capsys.readouterr().err
+    assert main(["score", model, str(new / "*.pq"), "--out", str(tmp_path / "s")]) == 2
     assert "expected Parquet files, found none" in capsys.readouterr().err
     assert main(["score", str(tmp_path / "none"), table, "--out", str(tmp_path / "s")]) == 2
     assert "expected a model folder" in capsys.readouterr().err

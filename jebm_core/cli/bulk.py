@@ -38,9 +38,9 @@ class BulkOptions(NamedTuple):
     engine: str = "local"
 
 
-def is_bulk(out: Path) -> bool:
-    """Whether the results go to a folder: one that is there, or a name without an ending."""
-    return out.is_dir() or not out.suffix
+def is_bulk(given: Path, out: Path) -> bool:
+    """Whether the results of Parquet go to a folder: one that is there, or a name without an ending."""
+    return (out.is_dir() or not out.suffix) and (given.is_dir() or given.suffix.lower() in ("", ".parquet", ".pq"))
 
 
 def require_one_table(options: BulkOptions) -> None:

@@ -87,7 +87,7 @@ def score(
     Example: jebm score model new/ --out scores --keep id --top 100
     """
     bulk = BulkOptions(tuple(repeated or ()), top, nearest, workers, engine)
-    if is_bulk(out):
+    if is_bulk(table, out):
         if errors is not None:
             raise SpecError("Option --errors is for one table, found an --out that names a folder; leave one out.")
         score_in_bulk(model, table, out, bulk, device, json)
