@@ -63,8 +63,8 @@ def held_out(
             settle_constant(model, p, scored)
         objective.append(joint_objective(p, batch.y, scored) - log_q)
         nll.append(estimated_log_partition(scored) - g - log_q)
-        share.append(effective_share(scored))
-        mass.append(total_mass(p, scored))
+        share.append(effective_share(scored).expand_as(g))
+        mass.append(total_mass(p, scored).expand_as(g))
     model.train()
     found = torch.stack([torch.cat(figures) for figures in (objective, nll, share, mass)])
     if single:
