@@ -107,6 +107,16 @@ def keep_upload(content: bytes, name: str) -> None:
     open_dataset(store().add_dataset(content, name).sha256)
 
 
+def keep_later_rows(content: bytes, name: str) -> str:
+    """Read an upload and keep it beside the open data set; return its SHA-256.
+
+    Raises:
+        UserError: the file can't be read or kept.
+    """
+    _read(hashlib.sha256(content).hexdigest(), name, MAX_BYTES, _content=content)
+    return store().add_dataset(content, name).sha256
+
+
 def open_dataset(sha256: str | None) -> None:
     """Go to a data set, or leave the present one; roles, run and generator of another data set don't follow."""
     place.put(dataset=sha256, roles=None, run=None, generator=None)

@@ -16,18 +16,23 @@ from jebm_core.runs.records import RunView, State
 
 
 def study(
-    parent: RunView, kind: str, label: str, icon: str, *, method: str = "", disabled: bool = False
+    parent: RunView, kind: str, label: str, icon: str, *, method: str = "", source: str = "", disabled: bool = False
 ) -> RunView | None:
     """Draw how the newest work of one kind about a run stands, and return it once it has succeeded.
 
     Args:
         kind: a kind of work of `RunSpec`.
         label: of the button that starts it.
-        method: as in `RunSpec`; another method is another work.
+        method, source: as in `RunSpec`; another method or source is another work.
         disabled: it can't be started.
     """
     key = kind.replace("-", "_")
-    alike = [view for view in store().about(parent.id, kind) if view.spec.method == method]
+    wanted = replace(parent.spec, method=method, source=source or parent.spec.source)
+    alike = [
+        view
+        for view in store().about(parent.id, kind)
+        if (view.spec.method, view.spec.source) == (wanted.method, wanted.source)
+    ]
     latest = alike[0] if alike else None
     if latest is not None and latest.state is State.SUCCEEDED:
         return latest
@@ -42,7 +47,7 @@ def study(
     if st.button(label, key=f"start_{key}", icon=icon, disabled=disabled):
         try:
             with st.spinner(_("Starting …")):
-                start_run(replace(parent.spec, kind_of_work=kind, parent=parent.id, method=method))
+                start_run(replace(wanted, kind_of_work=kind, parent=parent.id))
         except UserError as error:
             problem(error, title=_("This can't be started"))
             return None

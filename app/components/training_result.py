@@ -9,6 +9,7 @@ from app.components import place
 from app.components.answer import Quantity, answer_line, quantities
 from app.components.empty import explain
 from app.components.language import _, sentence
+from app.components.later_rows import later_rows
 from app.components.live_run import curves
 from app.components.more_rows import more_rows
 from app.components.problem import problem
@@ -80,6 +81,7 @@ def training_result(view: RunView) -> None:
     )
     curves(rows, running=False)
     more_rows(view)
+    later_rows(view, verdict)
     explain(
         r"\min_{g,\tau}\; \mathbb{E}_{(x,y)}\big[\tau(x) - g(x,y)\big]"
         r" + \mathbb{E}_x\,\mathbb{E}_{y\sim q}\big[e^{\,g(x,y)-\tau(x)}\big] - 1",

@@ -57,8 +57,8 @@ class JobContext:
         return RunStore(self._home).dataset_file(self.spec.dataset)
 
     @property
-    def candidates(self) -> Path:
-        """The file of candidates that the reference ``table`` needs.
+    def other_data(self) -> Path:
+        """The file that the work needs besides: candidates of the reference ``table``, later rows of a drift.
 
         Raises:
             UserError: if it is no longer there.

@@ -27,7 +27,7 @@ from jebm_core.runs.history import artifacts_in
 from jebm_core.runs.home import Home, default_home, home_at, write_json
 from jebm_core.runs.identity import identity_of, kill_children
 from jebm_core.runs.queue import LastWord, RunQueue
-from jebm_core.runs.records import FAULT, FIT, LEARNING_CURVE, RECALIBRATE, Message, RunSpec, State
+from jebm_core.runs.records import DRIFT, FAULT, FIT, LEARNING_CURVE, RECALIBRATE, Message, RunSpec, State
 from jebm_core.runs.streams import guard_output
 
 RESULTS = ("model", "evaluation.json", "study.json")
@@ -37,6 +37,7 @@ _WORK = {
     FIT: "jebm_core.runs.work:fit_and_evaluate",
     RECALIBRATE: "jebm_core.runs.recalibrating:recalibrate_run",
     LEARNING_CURVE: "jebm_core.runs.studying:learning_curve_of_run",
+    DRIFT: "jebm_core.runs.studying:drift_of_run",
 }
 _SUPERSEDED = 3
 _TERMINATED = 128 + signal.SIGTERM

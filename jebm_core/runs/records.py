@@ -13,10 +13,15 @@ from jebm_core.settings import HoldOutMode
 
 STAGES = ("reference", "baseline", "training", "log-partition", "audit", "replicates", "evaluation")
 """Of a fit, in their order."""
-FIT, RECALIBRATE, LEARNING_CURVE = "fit", "recalibrate", "learning-curve"
-"""Kinds of work: the last two are about another run, their parent."""
-STAGES_OF = {FIT: STAGES, RECALIBRATE: ("recalibration", "evaluation"), LEARNING_CURVE: ("learning-curve",)}
-STUDIES = (LEARNING_CURVE,)
+FIT, RECALIBRATE, LEARNING_CURVE, DRIFT = "fit", "recalibrate", "learning-curve", "drift"
+"""Kinds of work: all but the first are about another run, their parent."""
+STAGES_OF = {
+    FIT: STAGES,
+    RECALIBRATE: ("recalibration", "evaluation"),
+    LEARNING_CURVE: ("learning-curve",),
+    DRIFT: ("drift",),
+}
+STUDIES = (LEARNING_CURVE, DRIFT)
 """Kinds of work that bring an answer about their parent and no model of their own."""
 FAULT = "A fault of jebm's own ended the run; your data and settings may well be fine. See the log {log}."
 
@@ -121,13 +126,13 @@ class RunSpec:
         hold_out_mode: hold out ``rows``, or every row of some whole ``combinations``.
         seed: of the split.
         language: of the person who started the run.
-        kind_of_work: ``fit``, ``recalibrate`` or ``learning-curve``.
+        kind_of_work: ``fit``, ``recalibrate``, ``learning-curve`` or ``drift``.
         parent: the run that the work is about; empty for a fit.
         method: how a recalibration goes, ``temperature`` or ``vector``.
         rules: the rules that hold, as text; empty for none.
         generator: the saved generator version that rules and reference came from; empty for none.
-        source: what the reference needs besides: the SHA-256 of a data set of candidates for ``table``, another run
-            for ``model``.
+        source: what the work needs besides: the SHA-256 of a data set of candidates for the reference ``table``,
+            another run for ``model``; for ``drift`` the SHA-256 of the later rows.
 
     Raises:
         SpecError: if a value can't be met.

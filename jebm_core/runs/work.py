@@ -76,7 +76,7 @@ def given(context: JobContext, settings: "FitSettings") -> dict[str, Any]:
     rules = context.spec.rules
     return {
         "rules": parse_rules(rules) if rules.strip() else None,
-        "candidates": read_table(context.candidates) if settings.reference == "table" else None,
+        "candidates": read_table(context.other_data) if settings.reference == "table" else None,
         "generator": load(context.generator) if settings.reference == "model" else None,
     }
 
