@@ -101,23 +101,23 @@ def _shown(found: Mapping[str, Any], verdict: Verdict) -> None:
         verdict,
     )
     shifts = sorted([*found["inputs"], *found["outputs"]], key=lambda one: one["p_value"])
-    before, after = _("Before"), _("After")
+    before, after = _("Held-out rows"), _("Later rows")
     table = pd.DataFrame(
         {
             _("Column or event"): [one["name"] for one in shifts],
             before: [_middle(one, "before") for one in shifts],
             after: [_middle(one, "after") for one in shifts],
             _("Size of the difference"): [decimal(one["size"], lang) for one in shifts],
-            _("p, adjusted"): [decimal(one["adjusted"], lang, 3) for one in shifts],
+            _("p, adjusted"): [_p_value(one["adjusted"]) for one in shifts],
             _("Beyond chance"): [_("yes") if one["drifted"] else _("no") for one in shifts],
         }
     )
     st.dataframe(table, hide_index=True, key="drift_frame", height=35 * min(len(table) + 1, 12) + 3)
     st.caption(
         _(
-            "Before and after: median of numbers, share of an event. Size: stability index of a column (0.1 is little, "
-            "0.25 is much), difference of the shares of an event. p is adjusted for the number of comparisons: without "
-            "any drift at least one is called beyond chance in 5 % of cases at most."
+            "Held-out and later rows: median of numbers, share of an event. Size: stability index of a column (0.1 is "
+            "little, 0.25 is much), difference of the shares of an event. p is adjusted for the number of comparisons: "
+            "without any drift at least one is called beyond chance in 5 % of cases at most."
         )
     )
 
@@ -125,3 +125,8 @@ def _shown(found: Mapping[str, Any], verdict: Verdict) -> None:
 def _middle(shift: Mapping[str, Any], when: str) -> str:
     lang = place.language()
     return percent(shift[when], lang) if shift["kind"] == "event" else decimal(shift[when], lang)
+
+
+def _p_value(p: float) -> str:
+    lang = place.language()
+    return f"<{decimal(0.001, lang, 3)}" if p < 0.0005 else decimal(p, lang, 3)
