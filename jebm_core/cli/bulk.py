@@ -262,7 +262,7 @@ def _said(pace: "Pace") -> str:
 def _time(seconds: float) -> str:
     """A duration as people say it.
 
-    >>> _time(42.4), _time(75 * 60)
+    >>> _time(42.4), _time(75 * 60.0)
     ('42 s', '1 h 15 min')
     """
     if seconds < 90:

@@ -7,6 +7,7 @@ however that ends, so that nothing is written behind the back of a run that goes
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import connection, resource_tracker
+from types import ModuleType
 from typing import Any, final
 
 from jebm_core import errors
@@ -84,7 +86,8 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(job, theirs), daemon=True)
-        with _without_interrupts():  # Ctrl-C goes to the whole group; the process that started the others ends them
+        # Ctrl-C goes to the whole group; the process that started the others ends them.
+        with _without_interrupts(), _without_main():
             self.process.start()
         theirs.close()
         self.shard: Shard | None = None
@@ -242,6 +245,18 @@ def rebuilt(said: tuple[str, dict[str, Any]]) -> Exception:
         return error
     template = values.pop("template")
     return getattr(errors, name)(template, **values)
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Start a process that does not run the program of this one again, whatever that is: a page of the dashboard, or a
+    script that does not ask for its name. Nothing in it is needed there."""
+    before = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = before
 
 
 @contextmanager
