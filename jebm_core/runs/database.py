@@ -15,7 +15,7 @@ from typing import final
 
 import psutil
 from filelock import FileLock
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, Update, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
@@ -150,6 +150,11 @@ def explained(where: Path | str) -> Iterator[None]:
             url=where if isinstance(error, ArgumentError) else make_url(where).render_as_string(),
             reason=" ".join(reason.split()),
         ) from error
+
+
+def changed(connection: Connection, change: Update) -> bool:
+    """Make a change, and say whether there was a row for it."""
+    return bool(connection.execute(change).rowcount)
 
 
 def version_of(connection: Connection) -> str:

@@ -14,9 +14,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import final
 
-from sqlalchemy import Connection, Update, case, func, or_, select, update
+from sqlalchemy import Update, case, func, or_, select, update
 
-from jebm_core.runs.database import Database, this_host
+from jebm_core.runs.database import Database, changed, this_host
 from jebm_core.runs.history import Report, note_event, write_artifacts, write_reports
 from jebm_core.runs.home import Home
 from jebm_core.runs.identity import ProcessIdentity
@@ -170,7 +170,7 @@ class RunQueue:
     def beat(self, run_id: str, attempt: int) -> bool:
         """The job's sign of life. False if the attempt is no longer wanted."""
         with self._database.writing() as connection:
-            return _done(connection, _of_attempt(run_id, attempt).values(heartbeat=time.time()))
+            return changed(connection, _of_attempt(run_id, attempt).values(heartbeat=time.time()))
 
     def record(self, run_id: str, attempt: int, reports: Sequence[Report]) -> bool:
         """Write reports; one with a step that is already there replaces it. False if the attempt is not wanted."""
@@ -185,7 +185,7 @@ class RunQueue:
             "retries": case((further, RETRIES), else_=run.c.retries),
         }
         with self._database.writing() as connection:
-            wanted = _done(connection, _of_attempt(run_id, attempt).values(latest))
+            wanted = changed(connection, _of_attempt(run_id, attempt).values(latest))
             if wanted:
                 write_reports(connection, run_id, reports)
         return wanted
@@ -198,7 +198,7 @@ class RunQueue:
         )
         end = {"state": word.state.value, "message": message, "stop_reason": reason, "finished": time.time()}
         with self._database.writing() as connection:
-            wanted = _done(connection, _of_attempt(run_id, word.attempt).values(**end, pid=None))
+            wanted = changed(connection, _of_attempt(run_id, word.attempt).values(**end, pid=None))
             if wanted:
                 note_event(connection, run_id, word.attempt, word.state.value)
                 write_artifacts(connection, run_id, artifacts)
@@ -219,7 +219,7 @@ class RunQueue:
             .values(state="queued", retries=run.c.retries - 1, pid=None)
         )
         with self._database.writing() as connection:
-            wanted = _done(connection, again)
+            wanted = changed(connection, again)
             if wanted:
                 note_event(connection, run_id, attempt, "requeued")
         return wanted
@@ -228,7 +228,3 @@ class RunQueue:
 def _of_attempt(run_id: str, attempt: int) -> Update:
     """A change to a run that happens only while this attempt at it is wanted."""
     return update(run).where(run.c.id == run_id, run.c.attempt == attempt, run.c.state == "running")
-
-
-def _done(connection: Connection, change: Update) -> bool:
-    return bool(connection.execute(change).rowcount)

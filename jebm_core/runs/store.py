@@ -14,10 +14,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, final
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, delete, func, insert, select, update
 
 from jebm_core.errors import UserError
-from jebm_core.runs.database import Database, explained
+from jebm_core.runs.database import Database, changed, explained
 from jebm_core.runs.generators import GeneratorStore
 from jebm_core.runs.history import (
     note_event,
@@ -257,10 +257,10 @@ class RunStore:
         early = {"state": "cancelled", "finished": now, "message": CANCELLED_EARLY}
         mine = run.c.id == run_id
         with explained(self.home.database), self._database.writing() as connection:
-            if _done(connection, update(run).where(mine, run.c.state == "queued").values(early)):
+            if changed(connection, update(run).where(mine, run.c.state == "queued").values(early)):
                 note_event(connection, run_id, attempt, "cancelled")
             asked = update(run).where(mine, run.c.state == "running", run.c.cancel_requested.is_(None))
-            if _done(connection, asked.values(cancel_requested=now)):
+            if changed(connection, asked.values(cancel_requested=now)):
                 note_event(connection, run_id, attempt, "cancel requested")
         self.ensure_runner()  # a job that does not listen needs somebody to end it
 
@@ -274,10 +274,10 @@ class RunStore:
         blank = dict.fromkeys(("finished", "message", "stop_reason", "cancel_requested"))
         ended = update(run).where(run.c.id == run_id, run.c.state.in_(("failed", "cancelled")))
         with explained(self.home.database), self._database.writing() as connection:
-            changed = _done(connection, ended.values(**blank, state="queued", retries=RETRIES))
-            if changed:
+            again = changed(connection, ended.values(**blank, state="queued", retries=RETRIES))
+            if again:
                 note_event(connection, run_id, attempt, "resumed")
-        if not changed:
+        if not again:
             raise UserError(
                 "Expected a failed or cancelled run to take up again; run {run} is {state}. "
                 "Start a new run with its settings instead.",
@@ -328,7 +328,3 @@ def _copy(content: bytes | Path, file: Path) -> tuple[str, int]:
             size += len(piece)
             target.write(piece)
     return digest.hexdigest(), size
-
-
-def _done(connection: Connection, change: Any) -> bool:
-    return bool(connection.execute(change).rowcount)
