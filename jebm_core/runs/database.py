@@ -22,7 +22,7 @@ from sqlalchemy.pool import NullPool
 
 from jebm_core.errors import UserError
 
-HEAD = "0004"
+HEAD = "0005"
 """The version of the tables that this code works with: the last of `migrations`."""
 FAULTS = (OSError, SQLAlchemyError, sqlite3.Error)
 """What a store that can't be read or written at the moment raises."""

@@ -20,6 +20,7 @@ from sqlalchemy import (
 )
 
 STATES = ("queued", "running", "succeeded", "failed", "cancelled")
+STAGES_OF_MODELS = ("candidate", "trial", "production", "archived")
 
 metadata = MetaData()
 
@@ -43,6 +44,14 @@ generator = Table(
     Column("source", Text, nullable=False),
     Column("created", Double, nullable=False),
     UniqueConstraint("name", "version", name="generator_version"),
+)
+
+project = Table(
+    "project",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("created", Double, nullable=False),
 )
 
 run = Table(
@@ -75,10 +84,12 @@ run = Table(
     Column("furthest", BigInteger),
     Column("reported", Double),
     Column("latest", Text),
+    Column("project", Text, nullable=False, server_default="default"),
     CheckConstraint(f"state IN ({', '.join(map(repr, STATES))})", name="run_state"),
     Index("run_by_state", "state", "place"),
     Index("run_by_parent", "parent", "kind", "created"),
     Index("run_by_age", "created", "place"),
+    Index("run_by_project", "project", "created"),
 )
 """``latest`` is the last report in full, so that a list of runs reads one table."""
 
@@ -141,3 +152,41 @@ artifact = Table(
     Column("bytes", BigInteger, nullable=False),
 )
 """The files that a run brought, by their paths inside its folder."""
+
+model_version = Table(
+    "model_version",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("run", Text, ForeignKey("run.id", ondelete="SET NULL")),
+    Column("stage", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("created", Double, nullable=False),
+    CheckConstraint(f"stage IN ({', '.join(map(repr, STAGES_OF_MODELS))})", name="model_stage"),
+)
+"""A version outlives its run, so that no number is given twice and an old number is still explained."""
+
+Index(
+    "model_in_production",
+    model_version.c.name,
+    unique=True,
+    sqlite_where=text("stage = 'production'"),
+    postgresql_where=text("stage = 'production'"),
+)
+"""The database itself refuses a second version of a name in production."""
+
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("written", Double, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("about", Text, nullable=False),
+    Column("details", Text, nullable=False),
+    Index("ledger_about", "about", "id"),
+)
+"""Who did what and when; nothing here goes with a run. Details are JSON of names and numbers, never of contents."""
+
+leaving = Table("leaving", metadata, Column("what", Text, primary_key=True))
+"""What has been deleted and may still have files: folders, by their paths in the home, and the database itself."""
