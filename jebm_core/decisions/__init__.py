@@ -6,4 +6,5 @@ measuring   what decisions were worth on labelled rows, against an oracle and ag
 conformal   the confidence below which a person decides, with a guarantee
 escalation  rows that are unlike the training rows, or answers that can't be
 policy      all of it as one file, and its use
+returns     trials that a ranking saves until enough successes are found, and a stage gate
 """
