@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import text, update
+from sqlalchemy import insert, text, update
+from sqlalchemy.exc import IntegrityError
 
 from jebm_core.errors import SpecError, UserError
 from jebm_core.runs import Home, Message, RunSpec, RunStore, State, default_home
@@ -24,7 +25,7 @@ from jebm_core.runs.identity import ProcessIdentity, identity_of, is_alive
 from jebm_core.runs.migrations import known
 from jebm_core.runs.queue import LastWord, RunQueue
 from jebm_core.runs.records import Span, progress_step
-from jebm_core.runs.schema import metadata
+from jebm_core.runs.schema import held_slot, metadata
 from jebm_core.runs.schema import run as run_table
 from jebm_core.runs.streams import LogStream
 
@@ -289,7 +290,14 @@ def test_a_spec_survives_the_store(store: RunStore) -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [{"hold_out_fraction": 1.0}, {"hold_out_fraction": float("nan")}, {"hold_out_fraction": -0.1}, {"seed": -1}],
+    [
+        {"hold_out_fraction": 1.0},
+        {"hold_out_fraction": float("nan")},
+        {"hold_out_fraction": -0.1},
+        {"seed": -1},
+        {"processes": 0},
+        {"processes": 9},
+    ],
 )
 def test_an_impossible_spec_is_refused(values: dict[str, float]) -> None:
     with pytest.raises(SpecError, match="Choose"):
@@ -315,6 +323,56 @@ def test_runs_are_claimed_one_at_a_time_in_their_order(store: RunStore) -> None:
     claim = queue.claim()
     assert claim is not None
     assert claim.run_id == second
+
+
+def test_a_run_of_several_processes_takes_several_slots_and_is_not_passed_by(store: RunStore) -> None:
+    gpus = ("cuda:0", "cuda:1", "cuda:2")
+    one, pair = spec_of(store), spec_of(store, processes=2)
+    first, second, third, fourth = (store.enqueue(spec) for spec in (one, pair, pair, one))
+    queue = RunQueue(store.home)
+    claims = [queue.claim(gpus) for _ in range(2)]
+    assert [(claim.run_id, claim.slot, claim.processes) for claim in claims if claim is not None] == [
+        (first, "cuda:0", 1),
+        (second, "cuda:1,cuda:2", 2),
+    ]
+    assert queue.finish(first, LastWord(1, State.SUCCEEDED))
+    assert queue.claim(gpus) is None, "one slot is free, and the next run needs two: nobody goes before it"
+    assert queue.requeue(second, 1)
+    assert store.run(second).state is State.QUEUED
+    claims = [queue.claim(gpus) for _ in range(2)]
+    assert [(claim.run_id, claim.slot) for claim in claims if claim is not None] == [(second, "cuda:0,cuda:1")]
+    assert queue.finish(second, LastWord(2, State.FAILED))
+    claims = [queue.claim(gpus) for _ in range(3)]
+    assert [(claim.run_id, claim.slot) for claim in claims if claim is not None] == [
+        (third, "cuda:0,cuda:1"),
+        (fourth, "cuda:2"),
+    ]
+
+
+def test_fewer_gpus_than_processes_are_all_taken_and_a_processor_is_one_slot(store: RunStore) -> None:
+    first, second = (store.enqueue(spec_of(store, processes=4)) for _ in range(2))
+    queue = RunQueue(store.home)
+    claim = queue.claim(("cuda:0", "cuda:1"))
+    assert claim is not None
+    assert (claim.run_id, claim.slot) == (first, "cuda:0,cuda:1")
+    assert queue.finish(first, LastWord(1, State.SUCCEEDED))
+    claim = queue.claim()
+    assert claim is not None
+    assert (claim.run_id, claim.slot, claim.processes) == (second, "cpu", 4)
+
+
+def test_the_database_refuses_a_second_job_on_a_slot(store: RunStore) -> None:
+    first, second = (store.enqueue(spec_of(store)) for _ in range(2))
+    claim = RunQueue(store.home).claim()
+    assert claim is not None
+    row = {"host": claim.host, "slot": "cpu", "run": second}
+    with pytest.raises(IntegrityError), Database(store.home.database).writing() as connection:
+        connection.execute(insert(held_slot), row)
+    with Database(store.home.database).writing() as connection:  # as nothing in jebm does
+        connection.execute(update(run_table).where(run_table.c.id == first).values(state="failed"))
+    claim = RunQueue(store.home).claim()
+    assert claim is not None
+    assert claim.run_id == second, "a run that is not running holds no slot"
 
 
 def test_a_superseded_attempt_can_write_nothing(store: RunStore) -> None:

@@ -14,15 +14,16 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import final
 
-from sqlalchemy import Update, case, func, or_, select, update
+from sqlalchemy import Connection, Update, case, delete, func, insert, or_, select, update
 
+from jebm_core.errors import UserError
 from jebm_core.runs.database import Database, changed, this_host
 from jebm_core.runs.history import Report, note_event, write_artifacts, write_reports
 from jebm_core.runs.home import Home
 from jebm_core.runs.identity import ProcessIdentity
 from jebm_core.runs.records import Artifact, Message, RunSpec, State, spec_from_text
-from jebm_core.runs.schema import run
-from jebm_core.runs.slots import CPU
+from jebm_core.runs.schema import held_slot, run
+from jebm_core.runs.slots import CPU, needed
 
 RETRIES = 3
 """How many times a run whose job died is taken up again without any progress in between."""
@@ -33,7 +34,15 @@ LEASE = 60.0
 @final
 @dataclass(frozen=True)
 class Claim:
-    """A running run as the runner watches it. ``process`` is None until the job has said who it is."""
+    """A running run as the runner watches it.
+
+    Attributes:
+        process: which process does the work and speaks; None until the job has said who it is.
+        slot: what the job computes on; several, with commas between them, where several processes train.
+        engine: what started it, as `jebm_core.runs.engines` names it; handle: how the engine knows it, None until it
+            was started.
+        processes: that do the work together.
+    """
 
     run_id: str
     attempt: int
@@ -43,6 +52,10 @@ class Claim:
     process: ProcessIdentity | None
     slot: str | None = None
     host: str = ""
+    engine: str = ""
+    handle: str | None = None
+    processes: int = 1
+    heartbeat: float | None = None
 
 
 @final
@@ -88,21 +101,30 @@ class RunQueue:
         """Keep the database open meanwhile, so that many small writes are cheap."""
         return self._database.held_open()
 
-    def claim(self, slots: Iterable[str] = (CPU,)) -> Claim | None:
-        """Take the run that has waited longest, on the first slot of this machine that is free; None otherwise."""
+    def claim(self, slots: Iterable[str] = (CPU,), engine: str = "") -> Claim | None:
+        """Take the run that has waited longest, on as many slots of this machine as it needs; None if they are not
+        free. No other run goes before it, so that one which needs several is not left waiting for ever.
+
+        Args:
+            slots: those of this machine, in their order.
+            engine: what will start the job.
+        """
         if not self.has_queued():
             return None  # no need to hold the write lock while idle
+        slots = tuple(slots)
         with self._database.writing() as connection:
-            mine = select(run.c.slot).where(run.c.state == "running", run.c.host == this_host())
+            _free_forgotten(connection)
+            mine = select(held_slot.c.slot).where(held_slot.c.host == this_host())
             taken = set(connection.execute(mine).scalars())
             free = [slot for slot in slots if slot not in taken]
-            waiting = select(run.c.id).where(run.c.state == "queued").order_by(run.c.place, run.c.created).limit(1)
-            run_id = connection.execute(waiting.with_for_update(skip_locked=True)).scalar() if free else None
-            if run_id is None:
+            waiting = select(run.c.id, run.c.spec).where(run.c.state == "queued").order_by(run.c.place, run.c.created)
+            first = connection.execute(waiting.limit(1).with_for_update(skip_locked=True)).first() if free else None
+            chosen = () if first is None else free[: (count := needed(_processes_of(first.spec), slots))]
+            if first is None or len(chosen) < count:
                 return None
             found = connection.execute(
                 update(run)
-                .where(run.c.id == run_id, run.c.state == "queued")
+                .where(run.c.id == first.id, run.c.state == "queued")
                 .values(
                     state="running",
                     attempt=run.c.attempt + 1,
@@ -110,7 +132,9 @@ class RunQueue:
                     heartbeat=None,
                     cancel_requested=None,
                     host=this_host(),
-                    slot=free[0],
+                    slot=",".join(chosen),
+                    engine=engine,
+                    handle=None,
                     pid=None,
                     process_started=None,
                     boot=None,
@@ -119,8 +143,15 @@ class RunQueue:
             ).scalar()
             if found is None:
                 return None
-            note_event(connection, run_id, found, "claimed")
-        return self.watched(run_id)
+            held = [{"host": this_host(), "slot": slot, "run": first.id} for slot in chosen]
+            connection.execute(insert(held_slot), held)
+            note_event(connection, first.id, found, "claimed")
+        return self.watched(first.id)
+
+    def launched(self, run_id: str, attempt: int, handle: str) -> bool:
+        """Keep how the engine knows the job. False if the attempt is no longer wanted."""
+        with self._database.writing() as connection:
+            return changed(connection, _of_attempt(run_id, attempt).values(handle=handle))
 
     def has_queued(self) -> bool:
         """True if a run waits."""
@@ -144,10 +175,26 @@ class RunQueue:
         if row is None:
             return None
         process = None if row.pid is None else ProcessIdentity(row.pid, row.process_started, row.boot)
-        return Claim(row.id, row.attempt, row.retries, row.claimed, row.cancel_requested, process, row.slot, row.host)
+        return Claim(
+            run_id=row.id,
+            attempt=row.attempt,
+            retries=row.retries,
+            claimed=row.claimed,
+            cancel_requested=row.cancel_requested,
+            process=process,
+            slot=row.slot,
+            host=row.host,
+            engine=row.engine,
+            handle=row.handle,
+            processes=_processes_of(row.spec),
+            heartbeat=row.heartbeat,
+        )
 
     def begin(self, run_id: str, attempt: int, process: ProcessIdentity) -> RunSpec | None:
-        """The job's first word: who it is. None if the attempt is no longer wanted, and the job must end."""
+        """The job's first word: who it is. None if the attempt is no longer wanted, and the job must end.
+
+        The run's machine stays the one that watches it: on a cluster the job is on another one.
+        """
         now = time.time()
         with self._database.writing() as connection:
             text = connection.execute(
@@ -157,7 +204,6 @@ class RunQueue:
                     pid=process.pid,
                     process_started=process.started,
                     boot=process.boot,
-                    host=this_host(),
                     heartbeat=now,
                     started=func.coalesce(run.c.started, now),
                 )
@@ -200,6 +246,7 @@ class RunQueue:
         with self._database.writing() as connection:
             wanted = changed(connection, _of_attempt(run_id, word.attempt).values(**end, pid=None))
             if wanted:
+                _let_go(connection, run_id)
                 note_event(connection, run_id, word.attempt, word.state.value)
                 write_artifacts(connection, run_id, artifacts)
         return wanted
@@ -221,6 +268,7 @@ class RunQueue:
         with self._database.writing() as connection:
             wanted = changed(connection, again)
             if wanted:
+                _let_go(connection, run_id)
                 note_event(connection, run_id, attempt, "requeued")
         return wanted
 
@@ -228,3 +276,24 @@ class RunQueue:
 def _of_attempt(run_id: str, attempt: int) -> Update:
     """A change to a run that happens only while this attempt at it is wanted."""
     return update(run).where(run.c.id == run_id, run.c.attempt == attempt, run.c.state == "running")
+
+
+def _processes_of(spec: str) -> int:
+    """How many processes a run asks for; 1 where its description can't be read, which its job will say."""
+    try:
+        return spec_from_text(spec).together
+    except (UserError, ValueError, TypeError):
+        return 1
+
+
+def _let_go(connection: Connection, run_id: str) -> None:
+    connection.execute(delete(held_slot).where(held_slot.c.run == run_id))
+
+
+def _free_forgotten(connection: Connection) -> None:
+    """No slot is held by a run that is not running, however it came to that."""
+    running = select(run.c.id).where(run.c.state == "running")
+    mine = held_slot.c.host == this_host()
+    forgotten = select(held_slot.c.slot).where(mine, held_slot.c.run.not_in(running))
+    if slots := connection.execute(forgotten).scalars().all():
+        connection.execute(delete(held_slot).where(mine, held_slot.c.slot.in_(slots)))

@@ -14,16 +14,20 @@ from jebm_core.settings import HoldOutMode
 
 STAGES = ("reference", "baseline", "training", "log-partition", "audit", "replicates", "evaluation")
 """Of a fit, in their order."""
-FIT, RECALIBRATE, LEARNING_CURVE, DRIFT = "fit", "recalibrate", "learning-curve", "drift"
-"""Kinds of work: all but the first are about another run, their parent."""
+FIT, RECALIBRATE, LEARNING_CURVE, DRIFT, SWEEP = "fit", "recalibrate", "learning-curve", "drift", "sweep"
+"""Kinds of work: all but the first and the last are about another run, their parent. Fits are the trials of a sweep
+where it is their parent."""
 STAGES_OF = {
     FIT: STAGES,
     RECALIBRATE: ("recalibration", "evaluation"),
     LEARNING_CURVE: ("learning-curve",),
     DRIFT: ("drift",),
+    SWEEP: ("sweep",),
 }
-STUDIES = (LEARNING_CURVE, DRIFT)
-"""Kinds of work that bring an answer about their parent and no model of their own."""
+STUDIES = (LEARNING_CURVE, DRIFT, SWEEP)
+"""Kinds of work that bring an answer and no model of their own."""
+MOST_PROCESSES = 8
+"""That can share a batch: `jebm_core.distributed` cuts it into so many parts."""
 DEFAULT_PROJECT = "default"
 """What a run belongs to where nothing is said."""
 FAULT = "A fault of jebm's own ended the run; your data and settings may well be fine. See the log {log}."
@@ -63,14 +67,15 @@ class RunSpec:
         hold_out_mode: hold out ``rows``, or every row of some whole ``combinations``.
         seed: of the split.
         language: of the person who started the run.
-        kind_of_work: ``fit``, ``recalibrate``, ``learning-curve`` or ``drift``.
-        parent: the run that the work is about; empty for a fit.
+        kind_of_work: ``fit``, ``recalibrate``, ``learning-curve``, ``drift`` or ``sweep``.
+        parent: the run that the work is about, or the sweep that a fit is a trial of; empty for any other fit.
         method: how a recalibration goes, ``temperature`` or ``vector``.
         project: what the run belongs to; made where there is none of that name.
         rules: the rules that hold, as text; empty for none.
         generator: the saved generator version that rules and reference came from; empty for none.
         source: what the work needs besides: the SHA-256 of a data set of candidates for the reference ``table``,
             another run for ``model``; for ``drift`` the SHA-256 of the later rows.
+        processes: that train the model together, on a GPU each where there are GPUs.
 
     Raises:
         SpecError: if a value can't be met.
@@ -94,6 +99,7 @@ class RunSpec:
     parent: str = ""
     method: str = ""
     project: str = DEFAULT_PROJECT
+    processes: int = 1
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.hold_out_fraction) and 0 <= self.hold_out_fraction < 1):
@@ -110,6 +116,18 @@ class RunSpec:
             )
         if self.seed < 0:
             raise SpecError("Expected a seed of 0 or more; found {seed}. Choose for example 0.", seed=self.seed)
+        if not 1 <= self.processes <= MOST_PROCESSES:
+            raise SpecError(
+                "Expected 1 to {most} processes that train a model; found {found}. Choose for example as many as there "
+                "are GPUs.",
+                most=MOST_PROCESSES,
+                found=self.processes,
+            )
+
+    @property
+    def together(self) -> int:
+        """How many processes the work is for: studies and recalibrations are done by one."""
+        return 1 if self.kind_of_work in (RECALIBRATE, *STUDIES) else self.processes
 
     def to_json(self) -> dict[str, object]:
         """A dictionary that JSON can hold."""

@@ -77,6 +77,8 @@ run = Table(
     Column("retries", Integer, nullable=False, server_default="1"),
     Column("host", Text, nullable=False, server_default=""),
     Column("slot", Text),
+    Column("engine", Text, nullable=False, server_default=""),
+    Column("handle", Text),
     Column("pid", BigInteger),
     Column("process_started", Text),
     Column("boot", Text),
@@ -93,15 +95,15 @@ run = Table(
 )
 """``latest`` is the last report in full, so that a list of runs reads one table."""
 
-Index(
-    "run_on_slot",
-    run.c.host,
-    run.c.slot,
-    unique=True,
-    sqlite_where=text("state = 'running'"),
-    postgresql_where=text("state = 'running'"),
+held_slot = Table(
+    "held_slot",
+    metadata,
+    Column("host", Text, primary_key=True),
+    Column("slot", Text, primary_key=True),
+    Column("run", Text, ForeignKey("run.id", ondelete="CASCADE"), nullable=False),
+    Index("held_by_run", "run"),
 )
-"""The database itself refuses a second job on a slot."""
+"""The slots that running runs hold, on the machine that watches them; no slot is held twice."""
 
 progress = Table(
     "progress",
