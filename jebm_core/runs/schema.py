@@ -51,6 +51,7 @@ project = Table(
     metadata,
     Column("name", Text, primary_key=True),
     Column("owner", Text, nullable=False),
+    Column("shared", Integer, nullable=False, server_default="0"),
     Column("created", Double, nullable=False),
 )
 

@@ -17,6 +17,7 @@ def upgrade() -> None:
         "project",
         Column("name", Text, primary_key=True),
         Column("owner", Text, nullable=False),
+        Column("shared", Integer, nullable=False, server_default="0"),
         Column("created", Double, nullable=False),
     )
     insert = text("INSERT INTO project (name, owner, created) VALUES ('default', '', :now)")
