@@ -12,6 +12,7 @@
     score      use a model on rows: score, predict, sample; bulk: score with a folder as --out
     rules      count, sample and check combinations under rules
     runs       look after the run store; work off its queue
+    keeping    versions of models; what is deleted, and who did what
     serve      the dashboard; demo: the dashboard with the sample project fitted
     doctor     check the installation
     options    options that commands share          inputs   models and tables that commands are given
@@ -36,6 +37,7 @@ from jebm_core.cli.doctor import doctor
 from jebm_core.cli.drift import drift
 from jebm_core.cli.evaluate import audit, evaluate
 from jebm_core.cli.fit import fit
+from jebm_core.cli.keeping import models
 from jebm_core.cli.output import exit_code_of, tell
 from jebm_core.cli.recalibrate import recalibrate
 from jebm_core.cli.rules import rules
@@ -46,7 +48,11 @@ from jebm_core.ranks import end_with_parent, launched
 
 INTERRUPTED = 130
 
-_SHORT = {(): ["--help"], ("runs",): ["runs", "list"]}  # what is meant where nothing is said
+_SHORT = {
+    (): ["--help"],
+    ("runs",): ["runs", "list"],
+    ("models",): ["models", "list"],
+}  # what is meant where nothing is said
 
 app = typer.Typer(
     name="jebm",
@@ -58,6 +64,7 @@ app = typer.Typer(
 for command in (fit, curve, evaluate, audit, recalibrate, drift, decide, score, predict, sample, rules):
     app.command()(command)
 app.add_typer(runs, name="runs")
+app.add_typer(models, name="models")
 app.command()(worker)
 app.command("app")(dashboard)
 app.command()(demo)
@@ -145,5 +152,6 @@ def spread(arguments: Sequence[str]) -> list[str]:
 
 def _help_for(arguments: Sequence[str]) -> str:
     command = arguments[0] if arguments and not arguments[0].startswith("-") else ""
-    known = {entry.name or getattr(entry.callback, "__name__", "") for entry in app.registered_commands} | {"runs"}
+    known = {entry.name or getattr(entry.callback, "__name__", "") for entry in app.registered_commands}
+    known |= {"runs", "models"}
     return f"jebm {command} --help" if command in known else "jebm --help"

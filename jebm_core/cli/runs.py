@@ -1,6 +1,5 @@
-"""``jebm runs`` and ``jebm worker``: the run store, without the dashboard."""
+"""``jebm runs`` and ``jebm worker``: the run store, without the dashboard. See also `jebm_core.cli.keeping`."""
 
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -22,7 +21,7 @@ runs = typer.Typer(rich_markup_mode=None)
 
 @runs.callback()
 def _runs() -> None:
-    """List, show, cancel or delete runs.
+    """List, show, cancel, delete or prune runs.
 
     They are in the home folder of jebm: JEBM_HOME where it is set, else the system's place for a person's data.
 
@@ -33,16 +32,21 @@ def _runs() -> None:
 
 
 @runs.command("list")
-def list_runs(json: JsonOption = None) -> None:
+def list_runs(
+    project: Annotated[str | None, typer.Option(metavar="NAME", help="Only the runs of this project.")] = None,
+    json: JsonOption = None,
+) -> None:
     """List all runs, the newest first.
 
     Example: jebm runs list --json runs.json
     """
     require_writable(json)
-    store = _store()
-    views = store.list_runs()
+    store = store_at_hand()
+    if project is not None:
+        store.projects.project(project)
+    views = store.list_runs(project=project)
     write_json(json, {"home": str(store.home.folder), "runs": [_record(store, view) for view in views]})
-    lines = [f"{view.id:<10}{view.state.value:<11}{_when(view.created)}  {_title(view)}" for view in views]
+    lines = [f"{view.id:<10}{view.state.value:<11}{when(view.created)}  {title_of(view)}" for view in views]
     show(lines or [f"No runs in {store.home.folder} yet."], json)
 
 
@@ -53,12 +57,12 @@ def show_run(run: RunArgument, json: JsonOption = None) -> None:
     Example: jebm runs show k3m9xq2a --json run.json
     """
     require_writable(json)
-    store = _store()
+    store = store_at_hand()
     view = store.run(run)
     events, files = store.events(run), store.artifacts(run)
     record = _record(store, view) | {"events": [asdict(e) for e in events], "artifacts": [asdict(f) for f in files]}
     write_json(json, record)
-    lines = [f"  {_when(event.written)}    {event.what}, attempt {event.attempt} on {event.host}" for event in events]
+    lines = [f"  {when(event.written)}    {event.what}, attempt {event.attempt} on {event.host}" for event in events]
     show([*_lines(record, view), *lines], json)
 
 
@@ -68,31 +72,13 @@ def cancel(names: RunsArgument) -> None:
 
     Example: jebm runs cancel k3m9xq2a
     """
-    store = _store()
+    store = store_at_hand()
     for name in names:
         if store.run(name).state.ended:
             typer.echo(f"Run {name} has already ended ({store.run(name).state.value}).")
             continue
         store.cancel(name)
         typer.echo(f"Run {name} was asked to stop.")
-
-
-@runs.command("delete")
-def delete(
-    names: RunsArgument, yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")] = False
-) -> None:
-    """Delete runs with their models and files; the data sets stay. Asks first on a terminal.
-
-    Example: jebm runs delete k3m9xq2a
-    """
-    store = _store()
-    for name in names:
-        view = store.run(name)
-        if not yes and sys.stdin.isatty() and not typer.confirm(f"Delete run {name} ({_title(view)})?"):
-            tell(f"Run {name} was kept.")
-            continue
-        store.delete(name)
-        typer.echo(f"Run {name} was deleted.")
 
 
 def worker(
@@ -108,22 +94,25 @@ def worker(
     """
     from jebm_core.runs.runner import serve
 
-    store = _store()
+    store = store_at_hand()
     if not serve(store.home, idle):
         tell(f"Another worker already serves {store.home.folder}; nothing is left for this one.")
 
 
-def _store() -> "RunStore":
+def store_at_hand() -> "RunStore":
+    """The store of this home."""
     from jebm_core.runs import RunStore
 
     return RunStore()
 
 
-def _title(view: "RunView") -> str:
+def title_of(view: "RunView") -> str:
+    """What a run is called."""
     return view.spec.title or view.spec.dataset_name
 
 
-def _when(seconds: float) -> str:
+def when(seconds: float) -> str:
+    """A moment as people write it."""
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
 
 
@@ -131,7 +120,7 @@ def _record(store: "RunStore", view: "RunView") -> dict[str, object]:
     folder = store.folder(view.id)
     return {
         "id": view.id,
-        "title": _title(view),
+        "title": title_of(view),
         "state": view.state.value,
         "message": None if view.message is None else str(view.message),
         "stop_reason": None if view.stop_reason is None else str(view.stop_reason),
@@ -153,7 +142,7 @@ def _record(store: "RunStore", view: "RunView") -> dict[str, object]:
 
 def _lines(record: dict[str, object], view: "RunView") -> Iterator[str]:
     yield f"Run {record['id']}: {record['title']}"
-    yield f"  state       {record['state']}, created {_when(view.created)}"
+    yield f"  state       {record['state']}, created {when(view.created)}"
     for name in ("message", "stop_reason", "model", "evaluation", "log"):
         if record[name] is not None:
             yield f"  {name:<12}{record[name]}"

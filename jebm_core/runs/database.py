@@ -141,6 +141,7 @@ class Database:
         connection = _connect(self.where)
         try:
             connection.execute("VACUUM")
+            connection.execute("PRAGMA busy_timeout = 100")
             return connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
         finally:
             connection.close()
@@ -272,6 +273,7 @@ def _sqlite_engine(file: Path) -> Engine:
     def prepare(connection: sqlite3.Connection, _record: object) -> None:
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA secure_delete = ON")  # not every SQLite does by itself
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:

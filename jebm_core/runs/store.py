@@ -5,19 +5,18 @@ runs. Nothing here imports torch.
 """
 
 import hashlib
-import json
-import shutil
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
-from sqlalchemy import ColumnElement, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, func, insert, select, update
 
 from jebm_core.errors import UserError
 from jebm_core.runs.database import Database, changed, explained
+from jebm_core.runs.entering import enter
 from jebm_core.runs.generators import GeneratorStore
 from jebm_core.runs.history import (
     note_event,
@@ -26,11 +25,12 @@ from jebm_core.runs.history import (
     read_parameters,
     read_reports,
     read_spans,
-    write_parameters,
 )
-from jebm_core.runs.home import Home, RunFolder, default_home, new_id, plain_name
-from jebm_core.runs.identity import code_version
+from jebm_core.runs.home import Home, RunFolder, default_home, plain_name
 from jebm_core.runs.launch import start_runner
+from jebm_core.runs.ledger import Ledger, account
+from jebm_core.runs.model_versions import ModelStore
+from jebm_core.runs.projects import ProjectStore
 from jebm_core.runs.queue import RETRIES
 from jebm_core.runs.records import (
     STUDIES,
@@ -41,10 +41,10 @@ from jebm_core.runs.records import (
     RunSpec,
     RunView,
     Span,
-    State,
 )
+from jebm_core.runs.retention import Removal, Retention
 from jebm_core.runs.schema import dataset, run
-from jebm_core.runs.views import CANCELLED_EARLY, view_of
+from jebm_core.runs.views import CANCELLED_EARLY, no_such_run, view_of
 
 _PIECE = 1 << 20
 
@@ -56,16 +56,22 @@ class RunStore:
     Args:
         home: the home folder; None takes ``default_home()``.
         idle_seconds: how long the runner that ``submit`` starts stays without work.
+        who: the name that the person signed in with; None takes the account on the machine.
 
     Raises:
         UserError: if the home folder can't be used.
     """
 
-    def __init__(self, home: Home | None = None, *, idle_seconds: float = 60.0) -> None:
+    def __init__(self, home: Home | None = None, *, idle_seconds: float = 60.0, who: str | None = None) -> None:
         self.home = default_home() if home is None else home
+        self.who = account() if who is None else who
         self._idle_seconds = idle_seconds
         self._database = Database(self.home.database)
         self.generators = GeneratorStore(self._database)
+        self.projects = ProjectStore(self._database)
+        self.models = ModelStore(self._database, self.who)
+        self.ledger = Ledger(self._database, self.who)
+        self.retention = Retention(self.home, self._database, self.who)
 
     # --- data sets -----------------------------------------------------------------------------------------------
 
@@ -108,14 +114,7 @@ class RunStore:
         Raises:
             UserError: if they are not in this home.
         """
-        folder = self.home.dataset(sha256) if sha256.isalnum() else None
-        files = sorted(folder.iterdir()) if folder is not None and folder.is_dir() else []
-        if not files:
-            raise UserError(
-                "Expected the data file with SHA-256 {sha256} among the uploads; found none. Upload the file again.",
-                sha256=sha256,
-            )
-        return files[0]
+        return self.home.dataset_file(sha256)
 
     # --- runs ----------------------------------------------------------------------------------------------------
 
@@ -136,35 +135,18 @@ class RunStore:
             UserError: as ``submit``.
         """
         self.dataset_file(spec.dataset)
-        content = spec.to_json()
         with explained(self.home.database), self._database.writing(alone=True) as connection:
-            run_id = new_id()
-            while connection.execute(select(run.c.id).where(run.c.id == run_id)).first() is not None:
-                run_id = new_id()
-            last = select(func.coalesce(func.max(run.c.place), 0) + 1).scalar_subquery()
-            row: dict[str, Any] = {
-                "id": run_id,
-                "dataset": spec.dataset,
-                "spec": json.dumps(content, ensure_ascii=False),
-                "kind": spec.kind_of_work,
-                "parent": spec.parent,
-                "code_version": code_version(),
-                "state": "queued",
-                "retries": RETRIES,
-                "created": time.time(),
-                "place": last,
-            }
-            connection.execute(insert(run).values(row))
-            write_parameters(connection, run_id, content)
-            note_event(connection, run_id, 0, "queued")
+            run_id = enter(connection, spec, self.who)
         return run_id
 
     def ensure_runner(self) -> bool:
-        """See to it that a runner lives if any run waits or runs; call it on every page load.
+        """See to it that a runner lives if any run waits or runs, and that nothing is left of what was deleted; call
+        it on every page load.
 
         Returns:
-            True if a runner had to be started. Cost: a query, and a fifth of a second for a start.
+            True if a runner had to be started. Cost: two queries, and a fifth of a second for a start.
         """
+        self.retention.heal()
         with self._database.reading() as connection:
             query = select(run.c.id).where(run.c.state.in_(("queued", "running"))).limit(1)
             wanted = connection.execute(query).first() is not None
@@ -180,19 +162,17 @@ class RunStore:
         with self._database.reading() as connection:
             row = connection.execute(select(run).where(run.c.id == run_id)).first()
         if row is None:
-            raise UserError(
-                "There is no run {run!r} in {folder}. It may have been deleted; choose one from the list of runs.",
-                run=run_id,
-                folder=str(self.home.folder),
-            )
+            raise no_such_run(run_id, str(self.home.folder))
         return view_of(row, time.time())
 
-    def list_runs(self, limit: int | None = None) -> tuple[RunView, ...]:
-        """All runs that bring a model, or the newest ``limit`` of them, newest first; `about` finds studies of them."""
-        return self._views(run.c.kind.not_in(STUDIES), limit=limit)
+    def list_runs(self, limit: int | None = None, project: str | None = None) -> tuple[RunView, ...]:
+        """All runs that bring a model, or the newest ``limit`` of them, or those of a project, newest first; `about`
+        finds studies of them."""
+        theirs = () if project is None else (run.c.project == project,)
+        return self._views(run.c.kind.not_in(STUDIES), *theirs, limit=limit)
 
     def about(self, run_id: str, kind: str) -> tuple[RunView, ...]:
-        """The works of one kind about a run, newest first."""
+        """The works of one kind about a run, newest first; with no run, those that are about none: sweeps."""
         return self._views(run.c.parent == run_id, run.c.kind == kind)
 
     def _views(self, *conditions: ColumnElement[bool], limit: int | None = None) -> tuple[RunView, ...]:
@@ -286,29 +266,27 @@ class RunStore:
             )
         start_runner(self.home, self._idle_seconds)
 
-    def delete(self, run_id: str) -> None:
-        """Delete a run, its model, all its files and the studies of it. Its data set stays, and so do recalibrated
-        models, which are runs of their own.
+    def delete(self, run_ids: str | Sequence[str]) -> Removal:
+        """Delete runs with their models and files, the studies of them, the trials of sweeps, and the data sets that
+        nothing else refers to. Recalibrated models stay: they are runs of their own.
+
+        A process that ends meanwhile leaves nothing half-deleted: the rows go at once, and the next deletion or page
+        removes what is left of the files.
 
         Raises:
-            UserError: if there is no such run, it is running, or a file can't be deleted.
+            UserError: if a run is unknown, running, needed by one that has not ended or in production, or a file can't
+                be deleted.
         """
-        if self.run(run_id).state is State.QUEUED:
-            self.cancel(run_id)  # so that no runner takes it while its files go
-        if self.run(run_id).state is State.RUNNING:
-            raise UserError("Run {run} is still running. Cancel it first, then delete it.", run=run_id)
-        for study in (view for kind in STUDIES for view in self.about(run_id, kind)):
-            if not study.state.ended:
-                raise UserError("A study of run {run} is still going on. Cancel it first, then delete.", run=run_id)
-            self.delete(study.id)
-        with explained(self.home.database):
-            # Files first: what a failure leaves behind still has its row, and can be deleted again.
-            folder = self.folder(run_id).folder
-            if folder.exists():
-                shutil.rmtree(folder)
-            with self._database.writing() as connection:
-                over = run.c.state.not_in(("queued", "running"))
-                connection.execute(delete(run).where(run.c.id == run_id, over))
+        return self.retention.remove([run_ids] if isinstance(run_ids, str) else run_ids)
+
+    def delete_project(self, name: str) -> Removal:
+        """Delete a project with all its runs. That of the name ``default`` comes back with the next run.
+
+        Raises:
+            UserError: there is no such project, or as `delete`.
+        """
+        self.projects.project(name)
+        return self.retention.remove(self.retention.in_project(name), whole_project=name)
 
 
 def ensure_runner(home: Home | None = None) -> bool:

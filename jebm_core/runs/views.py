@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from jebm_core.errors import UserError
 from jebm_core.runs.records import Message, ProgressRow, RunView, State, spec_from_text
 
 CANCELLED_EARLY = json.dumps(Message("The run was cancelled before it started.").to_json())
@@ -31,6 +32,19 @@ def view_of(row: Any, now: float) -> RunView:
         code_version=row.code_version,
         slot=row.slot,
         seen=now,
+    )
+
+
+def no_such_run(run_id: str, place: str) -> UserError:
+    """The error for a run that is not in the store.
+
+    >>> str(no_such_run("k3m9xq2a", "here")).split(".")[0]
+    "There is no run 'k3m9xq2a' in here"
+    """
+    return UserError(
+        "There is no run {run!r} in {folder}. It may have been deleted; choose one from the list of runs.",
+        run=run_id,
+        folder=place,
     )
 
 
