@@ -4,7 +4,10 @@ The run's settings say how it behaves:
 ``steps``, ``pause`` (seconds a step), ``die_at`` (the first attempt kills itself after that step),
 ``die_always_at`` (every attempt does),
 ``deaf`` (never asks should_stop and ignores SIGTERM), ``error`` ("user" | "stopped" | "fault" | "memory"),
-``child`` (starts a sleeping child process), ``checkpoints`` (bool).
+``child`` (starts a sleeping child process), ``checkpoints`` (bool), ``fail_on`` (the process of that number fails in
+its second step).
+
+Where several processes do the work, what each step reports is a sum over all of them, and only the first reports.
 """
 
 import json
@@ -31,6 +34,22 @@ class Step:
     attempt_pid: int
 
 
+def summed(context: JobContext, value: float) -> float:
+    """The value, if each process brings its share."""
+    if context.group is None:
+        return value
+    import torch
+
+    shares = torch.zeros(context.group.size, dtype=torch.float64)
+    shares[context.group.rank] = value / context.group.size
+    context.group.sum_(shares)
+    return shares.sum().item()
+
+
+def agreed(context: JobContext, flag: bool) -> bool:
+    return flag if context.group is None else context.group.any(flag)
+
+
 def work(context: JobContext) -> str:
     settings = dict(context.spec.settings)
     steps, pause = int(str(settings.get("steps", 3))), float(str(settings.get("pause", 0.02)))
@@ -44,9 +63,14 @@ def work(context: JobContext) -> str:
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", str(context.folder.folder)])
         print(f"child {child.pid}")
     for step in range(first, steps):
-        if not settings.get("deaf") and context.should_stop():
+        if not settings.get("deaf") and agreed(context, context.should_stop()):
             raise Cancelled("stopped between two steps")
-        context.on_progress(Step("training", step, steps, 1.0 / (1 + step), (steps - step) * pause, os.getpid()))
+        if context.group is not None and settings.get("fail_on") == context.group.rank and step == first + 1:
+            raise SpecError("Process {number} expected more.", number=context.group.rank)
+        objective = summed(context, 1.0 / (1 + step))
+        context.on_progress(Step("training", step, steps, objective, (steps - step) * pause, os.getpid()))
+        if not context.is_first:
+            continue
         if settings.get("checkpoints", True) and step != settings.get("die_always_at"):
             with suppress(OSError):  # a full disk: the last one stays
                 write_json(kept, {"next": step + 1})
@@ -55,6 +79,8 @@ def work(context: JobContext) -> str:
         if settings.get("die_always_at") == step:
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(pause)
+    if not context.is_first:
+        return "Nobody hears this."
     match settings.get("error"):
         case "user":
             raise SpecError("Expected {expected} slots; found {found}. Add one.", expected=3, found=2)

@@ -6,14 +6,16 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from jebm_core.runs.database import FAULTS
 from jebm_core.runs.history import Report
 from jebm_core.runs.home import Home
 from jebm_core.runs.queue import RunQueue
 from jebm_core.runs.records import RunSpec, progress_step
-from jebm_core.runs.store import RunStore
+
+if TYPE_CHECKING:
+    from jebm_core.distributed import Group
 
 _LOOK = 0.5  # seconds between two looks at the cancel flag
 _BEAT = 5.0  # seconds between two signs of life
@@ -21,7 +23,8 @@ _BEAT = 5.0  # seconds between two signs of life
 
 @final
 class JobContext:
-    """The work's side of the store.
+    """The work's side of the store. Where several processes do the work, each has one; only that of the first has a
+    queue, and all that the others say goes nowhere.
 
     A thread looks at the store twice a second, so that ``should_stop`` costs nothing and the job gives signs of life
     through stages that report nothing.
@@ -31,21 +34,30 @@ class JobContext:
         folder: where the results go.
         superseded: the store has given this attempt up; nothing it writes counts any more.
         cancelled: somebody asked the run to stop.
+        group: the processes that do the work together, if they are several.
     """
 
-    def __init__(self, home: Home, queue: RunQueue, run_id: str, attempt: int, spec: RunSpec) -> None:
+    def __init__(self, home: Home, queue: RunQueue | None, run_id: str, attempt: int, spec: RunSpec) -> None:
         self.spec = spec
         self.folder = home.run(run_id)
         self.superseded = False
         self.cancelled = False
+        self.group: Group | None = None
         self._home = home
         self._queue = queue
         self._run_id = run_id
         self._attempt = attempt
         self._waiting: list[Report] = []
         self._over = threading.Event()
-        self._watch = threading.Thread(target=self._look, name="jebm-watch", daemon=True)
-        self._watch.start()
+        self._watch: threading.Thread | None = None
+        if queue is not None:
+            self._watch = threading.Thread(target=self._look, args=(queue,), name="jebm-watch", daemon=True)
+            self._watch.start()
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process is the one that speaks and writes files; usually there is no other."""
+        return self._queue is not None
 
     @property
     def data(self) -> Path:
@@ -54,7 +66,7 @@ class JobContext:
         Raises:
             UserError: if it is no longer there.
         """
-        return RunStore(self._home).dataset_file(self.spec.dataset)
+        return self._home.dataset_file(self.spec.dataset)
 
     @property
     def other_data(self) -> Path:
@@ -63,7 +75,7 @@ class JobContext:
         Raises:
             UserError: if it is no longer there.
         """
-        return RunStore(self._home).dataset_file(self.spec.source)
+        return self._home.dataset_file(self.spec.source)
 
     @property
     def generator(self) -> Path:
@@ -98,13 +110,15 @@ class JobContext:
 
     def report(self, fields: Mapping[str, object]) -> None:
         """Write a report. While the disk refuses, reports wait in memory; the work is not disturbed."""
+        if self._queue is None:
+            return
         step = progress_step(str(fields["stage"]), int(str(fields["epoch"])))
         self._waiting.append((step, time.time(), json.loads(json.dumps(fields, default=_as_number))))
         self.flush()
 
     def flush(self) -> bool:
         """Write the reports that wait. False if the disk still refuses."""
-        if not self._waiting:
+        if not self._waiting or self._queue is None:
             return True
         try:
             if not self._queue.record(self._run_id, self._attempt, self._waiting):
@@ -117,18 +131,29 @@ class JobContext:
     def close(self) -> None:
         """Stop looking at the store."""
         self._over.set()
-        self._watch.join()
+        if self._watch is not None:
+            self._watch.join()
 
-    def _look(self) -> None:
+    def start_again(self, why: str) -> None:
+        """Forget what was reported: the work starts from its beginning. ``why`` is noted among the run's events.
+
+        Raises:
+            SQLAlchemyError: the database can't be written.
+        """
+        self._waiting.clear()
+        if self._queue is not None and not self._queue.start_again(self._run_id, self._attempt, why):
+            self.superseded = True
+
+    def _look(self, queue: RunQueue) -> None:
         beaten = 0.0
         while not self._over.wait(_LOOK):
             try:
-                claim = self._queue.watched(self._run_id)
+                claim = queue.watched(self._run_id)
                 if claim is None or claim.attempt != self._attempt:
                     self.superseded = True
                 elif claim.cancel_requested is not None:
                     self.cancelled = True
-                if time.monotonic() - beaten > _BEAT and self._queue.beat(self._run_id, self._attempt):
+                if time.monotonic() - beaten > _BEAT and queue.beat(self._run_id, self._attempt):
                     beaten = time.monotonic()
             except FAULTS:
                 continue  # a full disk or a busy file; the next look will tell

@@ -34,6 +34,12 @@ def write_reports(connection: Connection, run_id: str, reports: Sequence[Report]
         connection.execute(_replacing(dialect, metric), numbers)
 
 
+def forget_reports(connection: Connection, run_id: str) -> None:
+    """Take away all that a run reported."""
+    for table in (progress, metric):
+        connection.execute(delete(table).where(table.c.run == run_id))
+
+
 def read_reports(connection: Connection, run_id: str, after_step: int) -> tuple[ProgressRow, ...]:
     """The reports with a step above ``after_step``, in order, each as it was written."""
     query = select(progress.c.step, progress.c.written, progress.c.fields)

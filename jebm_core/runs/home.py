@@ -112,6 +112,21 @@ class Home:
         """The folder that holds the one file with these contents."""
         return self.folder / "datasets" / sha256
 
+    def dataset_file(self, sha256: str) -> Path:
+        """Where the contents of a data set are.
+
+        Raises:
+            UserError: if they are not in this home.
+        """
+        folder = self.dataset(sha256) if sha256.isalnum() else None
+        files = sorted(folder.iterdir()) if folder is not None and folder.is_dir() else []
+        if not files:
+            raise UserError(
+                "Expected the data file with SHA-256 {sha256} among the uploads; found none. Upload the file again.",
+                sha256=sha256,
+            )
+        return files[0]
+
     def run(self, run_id: str) -> RunFolder:
         """The folder of a run.
 

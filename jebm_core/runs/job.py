@@ -1,7 +1,8 @@
 """The job: does the work of one run in a process of its own and says how it ended.
 
 ``python -m jebm_core.runs.job RUN_ID`` is all that anybody who launches jobs has to know: ``JEBM_HOME`` and
-``JEBM_DATABASE`` say where the store is.
+``JEBM_DATABASE`` say where the store is. Where torchrun starts several processes of it, the first is the job, and the
+others train with it (see ``together``).
 
 The last word goes to ``exit.json`` and to the store; the file counts if nobody was watching or the store was full. A
 job ended from outside leaves no word, and the runner decides what becomes of the run.
@@ -18,9 +19,10 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn, cast
 
-from jebm_core.errors import Cancelled, SpecError, TrainingStopped, UserError
+from jebm_core.errors import Cancelled, ProcessError, SpecError, TrainingStopped, UserError
+from jebm_core.ranks import end_with_parent, launched
 from jebm_core.runs.context import JobContext, Work
 from jebm_core.runs.database import FAULTS
 from jebm_core.runs.history import artifacts_in
@@ -29,6 +31,9 @@ from jebm_core.runs.identity import identity_of, kill_children
 from jebm_core.runs.queue import LastWord, RunQueue
 from jebm_core.runs.records import DRIFT, FAULT, FIT, LEARNING_CURVE, RECALIBRATE, Message, RunSpec, State
 from jebm_core.runs.streams import guard_output
+
+if TYPE_CHECKING:
+    from jebm_core.runs.together import Together
 
 RESULTS = ("model", "evaluation.json", "study.json")
 """What a run brings, inside its folder."""
@@ -40,6 +45,7 @@ _WORK = {
     DRIFT: "jebm_core.runs.studying:drift_of_run",
 }
 _SUPERSEDED = 3
+_LEFT_ALONE = 4
 _TERMINATED = 128 + signal.SIGTERM
 
 
@@ -63,15 +69,48 @@ def find_work(spec: RunSpec) -> Work:
 
 def run_job(home: Home, run_id: str, attempt: int | None = None) -> int:
     """Do one attempt at a run. Returns the exit code: 0 if its last word is written, whatever the word is."""
+    place = launched()
+    if place is None:
+        return _lead(home, run_id, attempt, None)
+    from jebm_core.runs.together import Together
+
+    together = Together(place)
+    if place.number:
+        _follow(home, run_id, together)
+    try:
+        return _lead(home, run_id, attempt, together)
+    finally:
+        together.end()
+
+
+def _lead(home: Home, run_id: str, attempt: int | None, together: "Together | None") -> int:
     queue = RunQueue(home)
     with queue.held_open():
         if attempt is None:
             claim = queue.watched(run_id)
             attempt = 0 if claim is None else claim.attempt  # there is no attempt 0: it is not wanted
-        return _run_attempt(home, queue, run_id, attempt)
+        return _run_attempt(home, queue, run_id, attempt, together)
 
 
-def _run_attempt(home: Home, queue: RunQueue, run_id: str, attempt: int) -> int:
+def _follow(home: Home, run_id: str, together: "Together") -> NoReturn:
+    """Take part in what the first process leads."""
+    from jebm_core.runs.together import says_nothing_new
+
+    together.leave_at_the_end()
+    spec = together.hear()
+    context = JobContext(home, None, run_id, 0, spec)
+    try:
+        context.group = together.join(spec)
+        find_work(spec)(context)
+    except Exception as error:  # noqa: BLE001  the first process says why, or was told so by its own error
+        if not says_nothing_new(error):
+            _say(f"process {together.place.number}: {type(error).__name__}")
+            traceback.print_exc()
+            together.fail(sentence_of(error, str(context.folder.log)), context.group)
+    together.wait()
+
+
+def _run_attempt(home: Home, queue: RunQueue, run_id: str, attempt: int, together: "Together | None") -> int:
     process = identity_of(os.getpid())
     spec = None if process is None else queue.begin(run_id, attempt, process)
     if spec is None:
@@ -82,6 +121,9 @@ def _run_attempt(home: Home, queue: RunQueue, run_id: str, attempt: int) -> int:
     signal.signal(signal.SIGTERM, _leave)
     word = LastWord(attempt, State.CANCELLED, Message("The run was cancelled."))
     try:
+        if together is not None:
+            together.tell(spec)
+            context.group = together.join(spec)
         reason = find_work(spec)(context)
         word = LastWord(attempt, State.SUCCEEDED, stop_reason=None if reason is None else Message(reason))
     except (Cancelled, SystemExit) as error:
@@ -92,17 +134,35 @@ def _run_attempt(home: Home, queue: RunQueue, run_id: str, attempt: int) -> int:
             return _SUPERSEDED if context.superseded else _TERMINATED
     except Exception as error:  # noqa: BLE001  a job always says how it ended
         traceback.print_exc()
-        word = LastWord(attempt, State.FAILED, sentence_of(error, str(context.folder.log)))
+        said = (
+            sentence_of(error, str(context.folder.log))
+            if together is None
+            else _said_together(error, context, together)
+        )
+        if said is None:
+            # It was killed: like a job of one process that was killed, the run goes on from its last checkpoint.
+            _say(f"attempt {attempt} leaves without a word: another of its processes has gone")
+            return _LEFT_ALONE
+        word = LastWord(attempt, State.FAILED, said)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # from here on it is quick, and the word is worth more
     _say(f"attempt {attempt} {word.state.value}: {word.message or word.stop_reason or ''}")
     context.close()
     return 0 if _write_last_word(context, queue, run_id, word) else 1
 
 
+def _said_together(error: Exception, context: JobContext, together: "Together") -> Message | None:
+    """What to say of an error where several processes do the work; None if one of the others went without a word."""
+    from jebm_core.runs.together import is_lost
+
+    return together.failure() if is_lost(error) else sentence_of(error, str(context.folder.log))
+
+
 def sentence_of(error: Exception, log: str) -> Message:
     """What a person is told about an error: its own sentence if it was raised on purpose."""
     if isinstance(error, UserError | TrainingStopped):
         return Message.of(error)
+    if isinstance(error, ProcessError):
+        return Message(error.template, error.values)
     # torch is not imported here, hence by name and by text.
     if type(error).__name__ in ("MemoryError", "OutOfMemoryError") or "t allocate memory" in str(error):
         return Message(
@@ -148,6 +208,15 @@ def _leave(_number: int, _frame: FrameType | None) -> None:
     sys.exit(_TERMINATED)
 
 
+def _write_to(log: Path) -> None:
+    """Let the log be this process's output: what a cluster does with outputs is its own affair."""
+    with suppress(OSError):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as file:
+            for descriptor in (1, 2):
+                os.dup2(file.fileno(), descriptor)
+
+
 def _say(text: str) -> None:
     print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} job {os.getpid()} {text}", flush=True)
 
@@ -158,9 +227,14 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     parser.add_argument("run_id")
     parser.add_argument("--attempt", type=int, help="the attempt that this job is; the one that is claimed otherwise")
     parser.add_argument("--home", type=Path, help="the home folder; JEBM_HOME otherwise")
+    parser.add_argument("--log", action="store_true", help="write to the run's log and not to the standard output")
     chosen = parser.parse_args(arguments)
-    guard_output()
+    if launched() is not None:
+        end_with_parent()
     home = default_home() if chosen.home is None else home_at(chosen.home)
+    if chosen.log:
+        _write_to(home.run(chosen.run_id).log)
+    guard_output()
     code = run_job(home, chosen.run_id, chosen.attempt)
     kill_children()
     # All is said and written. A library's thread or exit handler must not keep the process, and with it a device.

@@ -3,17 +3,14 @@
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
-from pathlib import Path
-from types import MappingProxyType
+from collections.abc import Mapping, Sequence
 
 from filelock import FileLock, Timeout
 
-import jebm_core
 from jebm_core.errors import UserError
+from jebm_core.runs.engines import chosen_engine, require_engine
+from jebm_core.runs.engines.commands import additions, environment
 from jebm_core.runs.home import Home
-from jebm_core.runs.queue import Claim
-from jebm_core.runs.slots import environment_of
 
 _POSIX = os.name == "posix"
 
@@ -27,18 +24,19 @@ def start_runner(home: Home, idle_seconds: float) -> bool:
         True if a runner was started. Cost: a file lock, or the start of a Python process.
 
     Raises:
-        UserError: if the process can't be started.
+        UserError: if the process can't be started, or ``JEBM_ENGINE`` names an engine that is not there.
     """
+    require_engine(chosen_engine())
     lock = FileLock(home.runner_lock)
     try:
         lock.acquire(timeout=0)
     except Timeout:
         return False
     lock.release()
-    arguments = ["--home", str(home.folder), "--idle", str(idle_seconds), "--detach"]
+    line = [sys.executable, "-m", "jebm_core.runs.runner", "--home", str(home.folder), "--idle", str(idle_seconds)]
     try:
         with home.runner_log.open("ab") as log:
-            process = _spawn(home, "jebm_core.runs.runner", arguments, log.fileno())
+            process = spawn(home, [*line, "--detach"], log.fileno(), additions())
         # On POSIX the runner leaves a copy of itself behind and returns at once, so that it is nobody's child and
         # leaves no zombie in a server that never asks after its children.
         code = process.wait() if _POSIX else 0
@@ -50,49 +48,24 @@ def start_runner(home: Home, idle_seconds: float) -> bool:
     return True
 
 
-def start_job(home: Home, claim: Claim) -> "subprocess.Popen[bytes]":
-    """Start the job of a claimed run in a session of its own, on its slot, its output in the run's log.
+def spawn(home: Home, line: Sequence[str], output: int, more: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+    """Start a process in a session of its own, with more in its environment.
 
     Raises:
-        OSError: if the process or its log can't be made.
+        OSError: if it can't be started.
     """
-    folder = home.run(claim.run_id)
-    folder.folder.mkdir(parents=True, exist_ok=True)
-    arguments = [claim.run_id, "--attempt", str(claim.attempt), "--home", str(home.folder)]
-    with folder.log.open("ab") as log:
-        return _spawn(home, "jebm_core.runs.job", arguments, log.fileno(), environment_of(claim.slot))
-
-
-def _spawn(
-    home: Home, module: str, arguments: list[str], output: int, more: Mapping[str, str] = MappingProxyType({})
-) -> "subprocess.Popen[bytes]":
     flags = 0
     if sys.platform == "win32":
         flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
     return subprocess.Popen(
-        [sys.executable, "-m", module, *arguments],
+        list(line),
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,
-        env={**_environment(home), **more},
+        env=environment(home, more),
         start_new_session=_POSIX,
         creationflags=flags,
     )
-
-
-def _environment(home: Home) -> dict[str, str]:
-    """This environment with the home's database; a copy of jebm that is not installed is found from any folder."""
-    environment = dict(os.environ)
-    environment.pop("JEBM_DATABASE", None)
-    if home.url is not None:
-        environment["JEBM_DATABASE"] = home.url  # not among the arguments, which every process can read
-    # Spinning OpenMP threads make a job ten times slower where anything else uses the cores; waiting ones cost nothing.
-    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    package = Path(str(jebm_core.__path__[0])).resolve().parent
-    if package.name not in ("site-packages", "dist-packages"):
-        others = environment.get("PYTHONPATH")
-        environment["PYTHONPATH"] = str(package) if not others else f"{package}{os.pathsep}{others}"
-    return environment
 
 
 def _not_started(home: Home, reason: str) -> UserError:

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Update, case, delete, func, insert, or_, sele
 
 from jebm_core.errors import UserError
 from jebm_core.runs.database import Database, changed, this_host
-from jebm_core.runs.history import Report, note_event, write_artifacts, write_reports
+from jebm_core.runs.history import Report, forget_reports, note_event, write_artifacts, write_reports
 from jebm_core.runs.home import Home
 from jebm_core.runs.identity import ProcessIdentity
 from jebm_core.runs.records import Artifact, Message, RunSpec, State, spec_from_text
@@ -41,7 +41,7 @@ class Claim:
         slot: what the job computes on; several, with commas between them, where several processes train.
         engine: what started it, as `jebm_core.runs.engines` names it; handle: how the engine knows it, None until it
             was started.
-        processes: that do the work together.
+        processes: that do the work together; device: what they were asked to compute on.
     """
 
     run_id: str
@@ -55,6 +55,7 @@ class Claim:
     engine: str = ""
     handle: str | None = None
     processes: int = 1
+    device: str = "auto"
     heartbeat: float | None = None
 
 
@@ -119,7 +120,7 @@ class RunQueue:
             free = [slot for slot in slots if slot not in taken]
             waiting = select(run.c.id, run.c.spec).where(run.c.state == "queued").order_by(run.c.place, run.c.created)
             first = connection.execute(waiting.limit(1).with_for_update(skip_locked=True)).first() if free else None
-            chosen = () if first is None else free[: (count := needed(_processes_of(first.spec), slots))]
+            chosen = () if first is None else free[: (count := needed(_asked(first.spec)[0], slots))]
             if first is None or len(chosen) < count:
                 return None
             found = connection.execute(
@@ -174,6 +175,7 @@ class RunQueue:
             row = connection.execute(select(run).where(run.c.id == run_id, run.c.state == "running")).first()
         if row is None:
             return None
+        processes, device = _asked(row.spec)
         process = None if row.pid is None else ProcessIdentity(row.pid, row.process_started, row.boot)
         return Claim(
             run_id=row.id,
@@ -186,7 +188,8 @@ class RunQueue:
             host=row.host,
             engine=row.engine,
             handle=row.handle,
-            processes=_processes_of(row.spec),
+            processes=processes,
+            device=device,
             heartbeat=row.heartbeat,
         )
 
@@ -236,6 +239,15 @@ class RunQueue:
                 write_reports(connection, run_id, reports)
         return wanted
 
+    def start_again(self, run_id: str, attempt: int, why: str) -> bool:
+        """Forget the reports: this attempt starts from the beginning once more. False if it is not wanted."""
+        with self._database.writing() as connection:
+            wanted = changed(connection, _of_attempt(run_id, attempt).values(heartbeat=time.time()))
+            if wanted:
+                forget_reports(connection, run_id)
+                note_event(connection, run_id, attempt, why)
+        return wanted
+
     def finish(self, run_id: str, word: LastWord, artifacts: Sequence[Artifact] = ()) -> bool:
         """Write how the attempt ended, and what files it brought. False if that is already known or the attempt is no
         longer wanted."""
@@ -278,12 +290,14 @@ def _of_attempt(run_id: str, attempt: int) -> Update:
     return update(run).where(run.c.id == run_id, run.c.attempt == attempt, run.c.state == "running")
 
 
-def _processes_of(spec: str) -> int:
-    """How many processes a run asks for; 1 where its description can't be read, which its job will say."""
+def _asked(spec: str) -> tuple[int, str]:
+    """How many processes a run asks for, and on which device; the usual where its description can't be read, which its
+    job will say."""
     try:
-        return spec_from_text(spec).together
+        read = spec_from_text(spec)
     except (UserError, ValueError, TypeError):
-        return 1
+        return 1, "auto"
+    return read.together, str(read.settings.get("device", "auto"))
 
 
 def _let_go(connection: Connection, run_id: str) -> None:

@@ -30,7 +30,9 @@ MOST_PROCESSES = 8
 """That can share a batch: `jebm_core.distributed` cuts it into so many parts."""
 DEFAULT_PROJECT = "default"
 """What a run belongs to where nothing is said."""
-FAULT = "A fault of jebm's own ended the run; your data and settings may well be fine. See the log {log}."
+FAULT = Message(
+    "A fault of jebm's own ended the run; your data and settings may well be fine. See the log {log}."
+).template
 
 _STEPS_PER_STAGE = 1_000_000
 

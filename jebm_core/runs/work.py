@@ -14,13 +14,14 @@ from jebm_core.errors import TableError
 from jebm_core.runs.context import JobContext
 from jebm_core.runs.home import write_json
 from jebm_core.runs.identity import code_version
+from jebm_core.runs.memory import HALVED, with_halved_batches
 from jebm_core.runs.records import Message, RunSpec
 from jebm_core.splits import split_examples
 from jebm_core.tables import Examples, Kind, guess_roles, read_examples, read_table
 
 if TYPE_CHECKING:
     from jebm_core.fitted import FittedModel
-    from jebm_core.fitting import FitSettings
+    from jebm_core.fitting import Fit, FitSettings
 
 MOST_TRAIN_ROWS = 2000  # of the fitted part, to show the gap between seen and unseen rows at a bounded cost
 
@@ -46,14 +47,31 @@ def fit_and_evaluate(context: JobContext) -> str | None:
     train, test = split_examples(examples, spec.hold_out_fraction, spec.hold_out_mode, spec.seed)
     require_rows_for(train, settings.replicates)
     more = {**given(context, settings), "on_progress": context.on_progress, "should_stop": context.should_stop}
-    result = fit(train, settings, checkpoint=folder.checkpoint, **more)
-    members = fit_replicates(train, settings, **more)
+    if context.group is not None:
+        more |= {"group": context.group}
 
+    def fits() -> "tuple[Fit, Sequence[FittedModel]]":
+        result = fit(train, settings, checkpoint=folder.checkpoint, **more)
+        return result, fit_replicates(train, settings, **more)
+
+    halving = folder.folder / "halved"  # so that a resumed attempt goes on as this one
+
+    def start_again(why: str) -> None:
+        shutil.rmtree(folder.checkpoint, ignore_errors=True)
+        context.start_again(why)
+        halving.touch()
+
+    if context.group is None:
+        (result, members), halved = with_halved_batches(fits, start_again, halving.exists())
+    else:  # the other processes are in the middle of it, and can't be asked to start again
+        (result, members), halved = fits(), False
+    if not context.is_first:
+        return None
     save_models(result.model, members, folder.model)
     report_evaluation(context)
     content = judged(result.model, train, test, spec)
-    notes = (*examples.notes, *result.notes)
-    content["notes"] = [Message(note.template, note.values).to_json() for note in notes]
+    notes = [Message(note.template, note.values) for note in (*examples.notes, *result.notes)]
+    content["notes"] = [note.to_json() for note in (*notes, *([HALVED] if halved else []))]
     content["provenance"] = provenance(spec, settings, time.time() - begun)
     write_json(folder.evaluation, content)
     shutil.rmtree(folder.checkpoint, ignore_errors=True)  # nothing is left to resume
