@@ -7,9 +7,11 @@ from pathlib import Path
 
 import streamlit as st
 
-from app.components import place
+from app.components import person, place
 from app.components.language import _, announce_language, switches
 from app.components.problem import fault, problem
+from app.components.projects import draw_switch
+from app.components.storage import store
 from app.pages import PAGES
 from jebm_core.errors import UserError
 
@@ -21,19 +23,26 @@ def main() -> None:
     # Before the navigation, which would else take the first page's icon and fetch it from the internet.
     st.set_page_config(page_icon=str(_ICON), layout="wide")
     place.settle()
+    stranger = person.must_sign_in()
     page = st.navigation(
         [
             st.Page(entry.file, title=_(entry.title), icon=entry.icon, default=place_in_menu == 0)
             for place_in_menu, entry in enumerate(PAGES)
         ],
-        # The framework folds long lists away; eight pages are few enough to see at once.
+        # The framework folds long lists away; so few are seen at once.
         expanded=True,
+        position="hidden" if stranger else "sidebar",
     )
     st.set_page_config(page_title=f"{page.title} · jebm")
-    place.write_url()
+    place.enter(page.url_path)
     announce_language()
+    if stranger:
+        person.draw_sign_in()
+        return
     with st.sidebar:
         switches()
+        draw_switch(store())
+        person.draw_signed_in()
     try:
         page.run()
     except UserError as error:

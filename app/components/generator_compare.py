@@ -18,7 +18,7 @@ from app.components.language import _, sentence
 from app.components.plain import escape
 from app.components.problem import problem
 from app.components.run_list import run_title
-from app.components.storage import evaluation_of, store
+from app.components.storage import evaluation_of, runs_here
 from app.components.verdict import Verdict, verdict_badge
 from app.generator_numbers import Paired, mean_over, order_of, paired
 from app.text.numbers import MISSING, Interval, about, decimal, percent, share_of, whole, with_interval
@@ -226,7 +226,7 @@ def _table(contenders: Sequence[Contender]) -> None:
 
 def _runs(contenders: Sequence[Contender]) -> None:
     """Draw how finished runs that used these generators came out."""
-    runs = [run for run in store().list_runs() if run.state is State.SUCCEEDED]
+    runs = [run for run in runs_here() if run.state is State.SUCCEEDED]
     lines = [
         line
         for one in contenders

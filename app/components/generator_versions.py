@@ -12,7 +12,7 @@ from app.components.language import _
 from app.components.plain import escape
 from app.components.problem import problem
 from app.components.run_list import run_title
-from app.components.storage import open_run_from_list, store
+from app.components.storage import open_run_from_list, runs_here, store
 from app.text import marked
 from app.text.numbers import moment
 from jebm_core.errors import UserError
@@ -147,7 +147,7 @@ def _model(scene: Scene, saved: GeneratorVersion | None) -> str | None:
     targets = set(scene.examples.roles.targets)
     runs = {
         run.id: f"{run_title(run)} · {moment(run.finished or run.created, place.language())}"
-        for run in store().list_runs()
+        for run in runs_here()
         if run.state is State.SUCCEEDED and (not run.spec.targets or set(run.spec.targets) == targets)
     }
     if not runs:
@@ -168,7 +168,7 @@ def train_with(version: GeneratorVersion) -> None:
 
 def version_list(versions: Sequence[GeneratorVersion], draft: Draft) -> None:
     """Draw the saved versions, newest first: when, how they draw, who used them, and the ways to open or delete one."""
-    runs = store().list_runs()
+    runs = runs_here()
     for version in versions[:_SHOWN]:
         _version(version, draft, runs)
     older = versions[_SHOWN:]

@@ -10,7 +10,7 @@ from app.charts import TrainingHistory, TrainingLabels, training_curves
 from app.components import place
 from app.components.figure import figure
 from app.components.language import _
-from app.components.storage import store
+from app.components.storage import run_of, store
 from app.text import marked
 from app.text.numbers import count, decimal, duration
 from jebm_core.progress import EPOCHS
@@ -33,7 +33,7 @@ _STAGES: Final[Mapping[str, str]] = {
 @st.fragment(run_every=POLL_SECONDS)
 def live_run(run_id: str) -> None:
     """Draw a run under way, and look again every two seconds; when it has ended, the whole page is drawn once more."""
-    view = store().run(run_id)
+    view = run_of(run_id)
     if view.state.ended:
         st.rerun()
     with st.container(border=True, key="live", gap="small"):
@@ -114,20 +114,32 @@ def _waiting(view: RunView) -> None:
 
 
 def _headline(view: RunView) -> None:
+    stages, current = _stages_of(view)
+    st.subheader(
+        stage_words(view),
+        anchor=False,
+        icon=":material/hourglass_top:" if view.cancelling else ":material/model_training:",
+    )
+    progress_line(view)
+    _stages(stages, current)
+
+
+def stage_words(view: RunView) -> str:
+    """Return what a running run is doing."""
+    if view.cancelling:
+        return _("Stopping …")
+    stages, current = _stages_of(view)
+    return _("Step {number} of {steps}: {stage}").format(
+        number=current + 1, steps=len(stages), stage=_(_STAGES[stages[current]])
+    )
+
+
+def progress_line(view: RunView) -> None:
+    """Draw how far a running run is, how long it has been running and how long it will still take."""
     lang = place.language()
     values = {} if view.progress is None else view.progress.values
-    known = STAGES_OF.get(view.spec.kind_of_work, STAGES)
-    stage = str(values.get("stage", known[0]))
-    stages = [name for name in known if name != "replicates" or view.spec.settings.get("replicates")]
-    current = stages.index(stage) if stage in stages else 0
-    if view.cancelling:
-        st.subheader(_("Stopping …"), anchor=False, icon=":material/hourglass_top:")
-    else:
-        words = _("Step {number} of {steps}: {stage}").format(
-            number=current + 1, steps=len(stages), stage=_(_STAGES[stages[current]])
-        )
-        st.subheader(words, anchor=False, icon=":material/model_training:")
-    epoch, epochs = values.get("epoch"), values.get("epochs")
+    stages, current = _stages_of(view)
+    stage, epoch, epochs = stages[current], values.get("epoch"), values.get("epochs")
     share = 0.0
     if isinstance(epoch, int) and isinstance(epochs, int) and epochs > 1:
         share = min(epoch / epochs, 1.0)
@@ -144,7 +156,15 @@ def _headline(view: RunView) -> None:
     if view.attempt > 1:
         facts.append(_("taken up again after an interruption"))
     st.caption(" · ".join(facts))
-    _stages(stages, current)
+
+
+def _stages_of(view: RunView) -> tuple[list[str], int]:
+    """Return the stages of a run, and which of them it is in."""
+    values = {} if view.progress is None else view.progress.values
+    known = STAGES_OF.get(view.spec.kind_of_work, STAGES)
+    stages = [name for name in known if name != "replicates" or view.spec.settings.get("replicates")]
+    stage = str(values.get("stage", known[0]))
+    return stages, stages.index(stage) if stage in stages else 0
 
 
 def _stages(stages: Sequence[str], current: int) -> None:

@@ -10,7 +10,7 @@ from app.components import place
 from app.components.language import _
 from app.components.problem import problem
 from app.components.result import Result
-from app.components.storage import evaluation_of, store
+from app.components.storage import evaluation_of, run_of
 from app.components.study import study
 from app.text import marked
 from app.text.numbers import decimal, percent
@@ -78,7 +78,7 @@ def _outcome(done: RunView) -> None:
 
 def _open(run_id: str) -> None:
     try:
-        store().run(run_id)
+        run_of(run_id)
     except UserError as error:
         problem(error, title=_("This run is not here"))
         return

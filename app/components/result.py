@@ -15,7 +15,7 @@ from app.components.plain import escape
 from app.components.problem import problem
 from app.components.roles_table import KINDS, link_roles
 from app.components.run_list import run_title, state_badge
-from app.components.storage import damaged, evaluation_of, model_record, open_table, schema_of, store
+from app.components.storage import damaged, evaluation_of, model_record, open_table, run_of, schema_of, store
 from app.components.verdict import Verdict
 from app.samples import labels_of
 from app.text.numbers import count, moment
@@ -86,7 +86,7 @@ def open_run() -> RunView | None:
     run_id = place.get("run")
     if run_id is None:
         return None
-    view = store().run(run_id)
+    view = run_of(run_id)
     if not view.state.ended:
         store().ensure_runner()
     if place.get("dataset") != view.spec.dataset:

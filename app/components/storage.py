@@ -9,9 +9,10 @@ from typing import Any
 
 import streamlit as st
 
-from app.components import place
+from app.components import person, place, projects
 from app.text import marked
 from jebm_core.errors import UserError
+from jebm_core.runs.ledger import UPLOADED
 from jebm_core.runs.records import RunSpec, RunView, State
 from jebm_core.runs.store import RunStore
 from jebm_core.tables import Examples, OutputSchema, Roles, Table, read_examples, read_table
@@ -24,16 +25,40 @@ _STARTING = threading.Lock()
 
 
 def store() -> RunStore:
-    """Return the run store of this machine's home folder."""
-    return RunStore()
+    """Return the run store of this machine's home folder, in the name of whoever is at the page."""
+    return RunStore(who=person.who())
 
 
 def recent_runs(limit: int = 8) -> tuple[RunView, ...]:
-    """Return the newest runs, and see to it that queued ones have a runner, even after a restart of the machine."""
-    runs = store().list_runs(limit)
+    """Return the newest runs of the open project, and see to it that queued ones have a runner, even after a restart of
+    the machine."""
+    runs = runs_here(limit)
     if any(not run.state.ended for run in runs):
         store().ensure_runner()
     return runs
+
+
+def runs_here(limit: int | None = None) -> tuple[RunView, ...]:
+    """Return the runs of the open project, the newest first."""
+    kept = store()
+    return kept.list_runs(limit, project=projects.current(kept))
+
+
+def project_here() -> str:
+    """Return the project that new runs go to."""
+    return projects.current(store())
+
+
+def run_of(run_id: str) -> RunView:
+    """Return a run that the person may see.
+
+    Raises:
+        UserError: there is no such run, or it belongs to somebody else.
+    """
+    kept = store()
+    view = kept.run(run_id)
+    projects.require(kept, view.spec.project)
+    return view
 
 
 def start_run(spec: RunSpec) -> str:
@@ -43,7 +68,7 @@ def start_run(spec: RunSpec) -> str:
         UserError: the run can't be written or started.
     """
     with _STARTING:
-        for run in store().about(spec.parent, spec.kind_of_work) if spec.parent else store().list_runs():
+        for run in store().about(spec.parent, spec.kind_of_work) if spec.parent else runs_here():
             if not run.state.ended and run.spec.to_json() == spec.to_json():
                 return run.id
         return store().submit(spec)
@@ -104,7 +129,9 @@ def keep_upload(content: bytes, name: str) -> None:
     """
     digest = hashlib.sha256(content).hexdigest()
     _read(digest, name, MAX_BYTES, _content=content)
-    open_dataset(store().add_dataset(content, name).sha256)
+    kept = store().add_dataset(content, name)
+    store().ledger.add(UPLOADED, kept.sha256, bytes=kept.bytes)
+    open_dataset(kept.sha256)
 
 
 def keep_later_rows(content: bytes, name: str) -> str:
@@ -114,7 +141,9 @@ def keep_later_rows(content: bytes, name: str) -> str:
         UserError: the file can't be read or kept.
     """
     _read(hashlib.sha256(content).hexdigest(), name, MAX_BYTES, _content=content)
-    return store().add_dataset(content, name).sha256
+    kept = store().add_dataset(content, name)
+    store().ledger.add(UPLOADED, kept.sha256, bytes=kept.bytes)
+    return kept.sha256
 
 
 def open_dataset(sha256: str | None) -> None:
@@ -137,7 +166,9 @@ def open_table() -> Table | None:
     sha256 = place.get("dataset")
     if sha256 is None:
         return None
-    file = store().dataset_file(sha256)
+    kept = store()
+    file = kept.dataset_file(sha256)
+    projects.require_dataset(kept, sha256)
     return _read(sha256, file.name, MAX_BYTES, _file=file)
 
 

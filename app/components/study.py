@@ -9,7 +9,7 @@ from app.components.language import _, sentence
 from app.components.live_run import POLL_SECONDS
 from app.components.plain import escape
 from app.components.problem import problem
-from app.components.storage import start_run, store
+from app.components.storage import run_of, start_run, store
 from app.text.numbers import duration
 from jebm_core.errors import UserError
 from jebm_core.runs.records import RunView, State
@@ -57,7 +57,7 @@ def study(
 
 @st.fragment(run_every=POLL_SECONDS)
 def _under_way(run_id: str, key: str) -> None:
-    view = store().run(run_id)
+    view = run_of(run_id)
     if view.state.ended:
         st.rerun()
     with st.container(border=True, key=f"live_{key}", gap="small"):

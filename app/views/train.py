@@ -13,7 +13,7 @@ from app.components.preflight_card import preflight_facts, preflight_line
 from app.components.problem import problem
 from app.components.result import open_run, run_line, unknown_run
 from app.components.roles_table import first_roles
-from app.components.storage import open_examples, open_table, start_run, store
+from app.components.storage import open_examples, open_table, project_here, run_of, start_run, store
 from app.components.train_settings import WITH_A_SOURCE, Choice, settings_form
 from app.components.training_result import other_settings, training_result
 from jebm_core.errors import SpecError, UserError
@@ -142,6 +142,7 @@ def _start(table: Table, roles: Roles, choice: Choice, generator: Chosen | None)
         hold_out_mode=choice.mode,
         seed=choice.settings.seed,
         language=place.language(),
+        project=project_here(),
         rules="" if generator is None else generator.rules,
         generator="" if generator is None else generator.id,
         source=generator.source if generator and choice.settings.reference == generator.reference else "",
@@ -210,7 +211,7 @@ def _ended_early(view: RunView) -> None:
 
 def _resume(view: RunView) -> None:
     # A second click finds the run queued already, which is what was wanted.
-    if store().run(view.id).state in (State.FAILED, State.CANCELLED):
+    if run_of(view.id).state in (State.FAILED, State.CANCELLED):
         store().resume(view.id)
     st.rerun()
 

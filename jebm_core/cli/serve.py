@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,7 +20,12 @@ import typer
 from jebm_core.errors import JebmError, SpecError
 
 HOST = "127.0.0.1"
+LOOPBACK = (HOST, "localhost")
 PortOption = Annotated[int, typer.Option(min=1024, max=65535, help="Port of the dashboard on 127.0.0.1.")]
+NameOption = Annotated[
+    list[str] | None,
+    typer.Option("--allow-host", metavar="NAME", help="A host name by which a proxy passes requests on; repeatable."),
+]
 
 # The same as .streamlit/config.toml in the source, which is out of reach from other working folders.
 SETTINGS: dict[str, str | int | bool] = {
@@ -48,17 +53,20 @@ _START_WITHIN = 90.0  # seconds; a cold disk takes a while
 _END_WITHIN = 5.0
 
 
-def app(port: PortOption = 8501) -> None:
+def app(port: PortOption = 8501, allow_host: NameOption = None) -> None:
     """Serve the dashboard on this machine.
 
-    It listens on http://127.0.0.1:PORT until it is interrupted; nothing leaves this machine.
+    It listens on http://127.0.0.1:PORT until it is interrupted; nothing leaves this machine. Others reach it through
+    a proxy with TLS whose host name is given; people sign in where .streamlit/secrets.toml has a section [auth].
 
     Example: jebm app --port 8502
+
+    Example: jebm app --allow-host poc.example.org
     """
     require_free_port(port)
     from jebm_core.runs import ensure_runner
 
-    with ending_on_signals(), dashboard(port) as server:
+    with ending_on_signals(), dashboard(port, allow_host or ()) as server:
         ensure_runner()
         typer.echo(f"The dashboard is at http://{HOST}:{port} (interrupt with Ctrl-C).")
         watch(server)
@@ -105,13 +113,16 @@ def ending_on_signals() -> Iterator[None]:
 
 
 @contextmanager
-def dashboard(port: int) -> Iterator["subprocess.Popen[bytes]"]:
+def dashboard(port: int, names: Sequence[str] = ()) -> Iterator["subprocess.Popen[bytes]"]:
     """Start the dashboard's server, wait until it answers, and end it in any case.
+
+    Args:
+        names: host names besides those of this machine under which it may be reached.
 
     Raises:
         JebmError: the server did not start.
     """
-    command = [sys.executable, "-m", "streamlit", "run", str(app_folder() / "main.py"), *flags(port)]
+    command = [sys.executable, "-m", "streamlit", "run", str(app_folder() / "server.py"), *flags(port, names)]
     posix = os.name == "posix"
     server = subprocess.Popen(
         command,
@@ -163,10 +174,11 @@ def app_folder() -> Path:
     raise JebmError("This installation has no dashboard: the package app is missing.")
 
 
-def flags(port: int) -> list[str]:
+def flags(port: int, names: Sequence[str] = ()) -> list[str]:
     """The settings as options of the server: these go before any file or variable that the person may have."""
     quiet = {"logger.hideWelcomeMessage": True, "logger.level": "warning"}
-    return [f"--{name}={_text(value)}" for name, value in {**SETTINGS, **quiet, "server.port": port}.items()]
+    hosts = [f"--server.allowedHosts={name}" for name in (*LOOPBACK, *names)]
+    return [f"--{name}={_text(value)}" for name, value in {**SETTINGS, **quiet, "server.port": port}.items()] + hosts
 
 
 def environment() -> dict[str, str]:

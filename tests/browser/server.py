@@ -17,13 +17,11 @@ _START_WITHIN = 60.0
 
 
 @contextmanager
-def dashboard(home: Path) -> Iterator[str]:
-    """The address of a dashboard on this home; it is ended by its own process on leaving."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def dashboard(home: Path, *options: str, port: int | None = None) -> Iterator[str]:
+    """The address of a dashboard on this home, with its guards; it is ended by its own process on leaving."""
+    port = port or free_port()
     environment = {**os.environ, "JEBM_HOME": str(home), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "streamlit", "run", "app/main.py", f"--server.port={port}"]
+    command = [sys.executable, "-m", "streamlit", "run", "app/server.py", f"--server.port={port}", *options]
     with (home / "server.log").open("ab") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
     try:
@@ -36,6 +34,13 @@ def dashboard(home: Path) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(20)
+
+
+def free_port() -> int:
+    """A port on which nothing listens just now."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 def _answers(port: int) -> bool:
