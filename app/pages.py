@@ -23,6 +23,7 @@ PAGES = (
     PageEntry("views/data.py", marked("Data"), ":material/table_chart:"),
     PageEntry("views/generator.py", marked("Candidate generator"), ":material/rule:"),
     PageEntry("views/train.py", marked("Train"), ":material/model_training:"),
+    PageEntry("views/runs.py", marked("Compare"), ":material/balance:"),
     PageEntry("views/partition.py", marked("Partition function"), ":material/functions:"),
     PageEntry("views/calibration.py", marked("Calibration"), ":material/straighten:"),
     PageEntry("views/unseen.py", marked("Unseen combinations"), ":material/explore:"),

@@ -50,7 +50,8 @@ def _judged(run_id: str, text: str) -> "EventJudgement":
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _measured(run_id: str) -> "Measured":
+def measured_rows(run_id: str) -> "Measured":
+    """Return the rows kept out of training, measured one by one."""
     from jebm_core.evaluation.measured import measure
 
     return measure(loaded(run_id), offered(run_id))
@@ -60,7 +61,7 @@ def _measured(run_id: str) -> "Measured":
 def _grouped(run_id: str, column: str) -> "Cohorts":
     from jebm_core.evaluation.cohorts import judge_cohorts
 
-    return judge_cohorts(_measured(run_id), offered(run_id), column)
+    return judge_cohorts(measured_rows(run_id), offered(run_id), column)
 
 
 def depth_rows(part: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -74,4 +75,4 @@ def depth_rows(part: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-__all__ = ["depth_rows", "example", "grouped", "grouping_columns", "judged_event"]
+__all__ = ["depth_rows", "example", "grouped", "grouping_columns", "judged_event", "measured_rows"]

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from app.components import place
 from app.components.language import _
 
 
@@ -21,9 +22,11 @@ def empty_state(what: str, why: str, action: str, target: str, *, icon: str = ":
 
 
 def explain(equation: str, words: str, source: str) -> None:
-    """Draw the folded note on how a page's numbers are computed: the equation, what it says, where it comes from."""
+    """Draw the folded note on how a page's numbers are computed: what is done, for experts its equation and source."""
     with st.expander(_("How this is computed"), icon=":material/functions:", key="explain"):
-        st.latex(equation)
+        if place.is_expert():
+            st.latex(equation)
         st.markdown(words)
-        st.caption(source)
+        if place.is_expert():
+            st.caption(source)
         st.page_link("views/glossary.py", label=_("Look up a word in the glossary"), icon=":material/menu_book:")

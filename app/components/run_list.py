@@ -28,6 +28,11 @@ def state_badge(state: State) -> None:
     st.badge(_(word), icon=icon, color=colour)  # pyright: ignore[reportArgumentType]
 
 
+def state_word(state: State) -> str:
+    """Return the word of a state in the language of this session."""
+    return _(_STATES[state][0])
+
+
 def run_title(view: RunView) -> str:
     """Return what a run is called: a sample project by its name in the language of this session."""
     lang = place.language()

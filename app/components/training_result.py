@@ -25,10 +25,15 @@ def other_settings(view: RunView, *, primary: bool = False) -> None:
     """Draw the way to a run like this one with changes."""
     kind = "primary" if primary else "secondary"
     if st.button(_("New run with other settings"), type=kind, key="again", width="stretch", icon=":material/tune:"):
-        st.session_state["start_from"] = view.spec
-        go_to_data_of(view.spec)
-        place.put(run=None, depth="expert")
+        begin_again(view)
         st.rerun()
+
+
+def begin_again(view: RunView) -> None:
+    """Lay out the settings of a run to be changed and started as a new one; the training page shows them."""
+    st.session_state["start_from"] = view.spec
+    go_to_data_of(view.spec)
+    place.put(run=None, depth="expert")
 
 
 def training_result(view: RunView) -> None:
