@@ -28,6 +28,7 @@ SUITES = (
     "bulk",
     "memory",
     "startup",
+    "pages",
     "accuracy",
     "objectives",
     "partition",
