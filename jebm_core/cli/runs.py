@@ -41,10 +41,13 @@ def list_runs(
     Example: jebm runs list --json runs.json
     """
     require_writable(json)
+    from jebm_core.runs.records import SWEEP
+
     store = store_at_hand()
     if project is not None:
         store.projects.project(project)
-    views = store.list_runs(project=project)
+    sweeps = [view for view in store.about("", SWEEP) if project in (None, view.spec.project)]
+    views = sorted([*store.list_runs(project=project), *sweeps], key=lambda view: -view.created)
     write_json(json, {"home": str(store.home.folder), "runs": [_record(store, view) for view in views]})
     lines = [f"{view.id:<10}{view.state.value:<11}{when(view.created)}  {title_of(view)}" for view in views]
     show(lines or [f"No runs in {store.home.folder} yet."], json)
@@ -85,6 +88,10 @@ def worker(
     idle: Annotated[
         float | None, typer.Option(metavar="SECONDS", min=0, help="End after so long without work. Default: never.")
     ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="What starts jobs: processes, ray or slurm. Default: JEBM_ENGINE."),
+    ] = None,
 ) -> None:
     """Work off the queue of runs.
 
@@ -95,7 +102,7 @@ def worker(
     from jebm_core.runs.runner import serve
 
     store = store_at_hand()
-    if not serve(store.home, idle):
+    if not serve(store.home, idle, engine=engine):
         tell(f"Another worker already serves {store.home.folder}; nothing is left for this one.")
 
 
@@ -108,7 +115,8 @@ def store_at_hand() -> "RunStore":
 
 def title_of(view: "RunView") -> str:
     """What a run is called."""
-    return view.spec.title or view.spec.dataset_name
+    title = view.spec.title or view.spec.dataset_name
+    return f"{title}, sweep" if view.spec.kind_of_work == "sweep" else title
 
 
 def when(seconds: float) -> str:
@@ -136,6 +144,7 @@ def _record(store: "RunStore", view: "RunView") -> dict[str, object]:
         "folder": str(folder.folder),
         "model": str(folder.model) if folder.model.is_dir() else None,
         "evaluation": str(folder.evaluation) if folder.evaluation.is_file() else None,
+        "study": str(folder.study) if folder.study.is_file() else None,
         "log": str(folder.log),
     }
 
@@ -143,7 +152,7 @@ def _record(store: "RunStore", view: "RunView") -> dict[str, object]:
 def _lines(record: dict[str, object], view: "RunView") -> Iterator[str]:
     yield f"Run {record['id']}: {record['title']}"
     yield f"  state       {record['state']}, created {when(view.created)}"
-    for name in ("message", "stop_reason", "model", "evaluation", "log"):
+    for name in ("message", "stop_reason", "model", "evaluation", "study", "log"):
         if record[name] is not None:
             yield f"  {name:<12}{record[name]}"
     if view.elapsed is not None:

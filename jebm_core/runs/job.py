@@ -29,7 +29,7 @@ from jebm_core.runs.history import artifacts_in
 from jebm_core.runs.home import Home, default_home, home_at, write_json
 from jebm_core.runs.identity import identity_of, kill_children
 from jebm_core.runs.queue import LastWord, RunQueue
-from jebm_core.runs.records import DRIFT, FAULT, FIT, LEARNING_CURVE, RECALIBRATE, Message, RunSpec, State
+from jebm_core.runs.records import DRIFT, FAULT, FIT, LEARNING_CURVE, RECALIBRATE, SWEEP, Message, RunSpec, State
 from jebm_core.runs.streams import guard_output
 
 if TYPE_CHECKING:
@@ -43,7 +43,9 @@ _WORK = {
     RECALIBRATE: "jebm_core.runs.recalibrating:recalibrate_run",
     LEARNING_CURVE: "jebm_core.runs.studying:learning_curve_of_run",
     DRIFT: "jebm_core.runs.studying:drift_of_run",
+    SWEEP: "jebm_core.runs.sweeping:sweep_of_run",
 }
+_TRIAL = "jebm_core.runs.sweeping:trial_of_sweep"  # a fit that is about a sweep
 _SUPERSEDED = 3
 _LEFT_ALONE = 4
 _TERMINATED = 128 + signal.SIGTERM
@@ -56,7 +58,7 @@ def find_work(spec: RunSpec) -> Work:
         SpecError: if there is none. A dotted path is taken only where ``JEBM_TEST_WORK`` is set: a run's description
             must not be able to name code.
     """
-    known = _WORK.get(spec.kind_of_work)
+    known = _TRIAL if spec.kind_of_work == FIT and spec.parent else _WORK.get(spec.kind_of_work)
     module, colon, name = (known or spec.kind_of_work).partition(":")
     if known is None and not (colon and os.environ.get("JEBM_TEST_WORK")):
         raise SpecError(
@@ -227,12 +229,12 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     parser.add_argument("run_id")
     parser.add_argument("--attempt", type=int, help="the attempt that this job is; the one that is claimed otherwise")
     parser.add_argument("--home", type=Path, help="the home folder; JEBM_HOME otherwise")
-    parser.add_argument("--log", action="store_true", help="write to the run's log and not to the standard output")
+    parser.add_argument("--to-log", action="store_true", help="write to the run's log and not to the standard output")
     chosen = parser.parse_args(arguments)
     if launched() is not None:
         end_with_parent()
     home = default_home() if chosen.home is None else home_at(chosen.home)
-    if chosen.log:
+    if chosen.to_log:
         _write_to(home.run(chosen.run_id).log)
     guard_output()
     code = run_job(home, chosen.run_id, chosen.attempt)

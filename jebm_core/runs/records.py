@@ -128,8 +128,8 @@ class RunSpec:
 
     @property
     def together(self) -> int:
-        """How many processes the work is for: studies and recalibrations are done by one."""
-        return 1 if self.kind_of_work in (RECALIBRATE, *STUDIES) else self.processes
+        """How many processes the work is for: what is about another run, and a sweep, is done by one."""
+        return 1 if self.parent or self.kind_of_work == SWEEP else self.processes
 
     def to_json(self) -> dict[str, object]:
         """A dictionary that JSON can hold."""

@@ -6,7 +6,6 @@ next ``ensure_runner``, finds the job by what is kept of it and watches it as if
 
 import argparse
 import os
-import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,11 +16,12 @@ from filelock import FileLock, Timeout
 
 from jebm_core.errors import UserError
 from jebm_core.runs.database import FAULTS, this_host
+from jebm_core.runs.endings import last_word_in, sentence_of_death
 from jebm_core.runs.engines import ENGINES, PROCESSES, Engine, chosen_engine, engine_named, engine_or_none
 from jebm_core.runs.home import Home, home_at, write_json
 from jebm_core.runs.identity import ask_to_end, identity_of, is_alive, kill_orphans, kill_tree
 from jebm_core.runs.queue import LEASE, RETRIES, Claim, LastWord, RunQueue
-from jebm_core.runs.records import FAULT, Message, State
+from jebm_core.runs.records import Message, State
 from jebm_core.runs.streams import guard_output
 
 _TICK = 0.25  # seconds between two looks
@@ -172,7 +172,7 @@ class Runner:
         if claim.process is not None:
             kill_orphans(claim.process)
         folder = self._home.run(claim.run_id)
-        word = _last_word(folder.last_word, claim.attempt)
+        word = last_word_in(folder.last_word, claim.attempt)
         if word is None and claim.cancel_requested is not None:
             word = LastWord(claim.attempt, State.CANCELLED, Message("The run was cancelled."))
         # From the beginning only once: what dies there may well need more memory than there is.
@@ -183,33 +183,9 @@ class Runner:
         if word is None:
             # torchrun says 1, whatever happened to its processes.
             code_of_job = code if claim.processes == 1 else None
-            word = LastWord(claim.attempt, State.FAILED, _death(claim, code_of_job, str(folder.log)))
+            word = LastWord(claim.attempt, State.FAILED, sentence_of_death(claim, code_of_job, str(folder.log)))
         _say(f"run {claim.run_id} attempt {claim.attempt} is {word.state.value} (exit code {code})")
         self._queue.finish(claim.run_id, word)
-
-
-def _last_word(path: Path, attempt: int) -> LastWord | None:
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        word = LastWord.from_text(path.read_text(encoding="utf-8"))
-        return word if word.attempt == attempt else None
-    return None
-
-
-def _death(claim: Claim, code: int | None, log: str) -> Message:
-    values: dict[str, object] = {"attempts": claim.attempt, "log": log}
-    if code is None:
-        return Message(
-            "The run ended before its result was written, in attempt {attempts}: it was killed, ran out of memory, or "
-            "the machine was switched off. Free some memory or choose a smaller model, then start it again. Log: {log}",
-            values,
-        )
-    if code > 0 and code - 128 not in (signal.SIGTERM, 9):
-        return Message(FAULT, {"log": log})
-    return Message(
-        "The run was ended from outside before its result was written, in attempt {attempts} (exit code {code}): it "
-        "was killed or ran out of memory. Free some memory or choose a smaller model, then start it again. Log: {log}",
-        {**values, "code": code},
-    )
 
 
 def serve(
@@ -230,8 +206,7 @@ def serve(
         SpecError: there is no such engine, or its package is missing.
     """
     engine = engine or chosen_engine()
-    if engine != PROCESSES:
-        engine_named(engine, home)  # what is wrong with its settings is said before anybody relies on this runner
+    _require(engine, home)
     lock = FileLock(home.runner_lock)
     while True:
         try:
@@ -248,6 +223,12 @@ def serve(
         # A run queued while the lock was still held saw a living runner and started none. So look once more.
         if not home.still_there() or not RunQueue(home).has_queued():
             return True
+
+
+def _require(engine: str, home: Home) -> None:
+    """What is wrong with an engine or its settings is said before anybody relies on the runner."""
+    if engine != PROCESSES:
+        engine_named(engine, home)
 
 
 def _serve_locked(home: Home, idle_seconds: float | None, engine: str) -> None:
@@ -304,17 +285,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--detach", action="store_true", help="go on in the background")
     chosen = parser.parse_args(arguments)
     home = home_at(chosen.home)
+    engine = chosen.engine or chosen_engine()
+    try:
+        _require(engine, home)
+    except UserError as error:
+        _say(str(error))
+        return 2
     detached = chosen.detach and os.name == "posix"
     on_decided = _leave_a_copy() if detached else lambda: None
     if chosen.detach:
         guard_output()
         if home.runner_log.exists() and home.runner_log.stat().st_size > _LONGEST_LOG:
             os.truncate(home.runner_log, 0)
-    try:
-        return 0 if serve(home, chosen.idle, on_decided, chosen.engine) else 3
-    except UserError as error:
-        _say(str(error))
-        return 2
+    return 0 if serve(home, chosen.idle, on_decided, engine) else 3
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, final
 
 from jebm_core.errors import Cancelled, ProcessError
 from jebm_core.ranks import Rank
+from jebm_core.runs.identity import kill_children
 from jebm_core.runs.message import Message
 from jebm_core.runs.records import RunSpec, spec_from_text
 
@@ -112,6 +113,8 @@ def _words() -> Any:
 def _leave() -> None:
     try:
         _words().wait([_OVER], _FOREVER)
+        code = 0
     except RuntimeError:
-        os._exit(1)  # torchrun has gone
-    os._exit(0)
+        code = 1  # torchrun has gone
+    kill_children()
+    os._exit(code)

@@ -10,7 +10,8 @@ from jebm_core.runs.home import Home
 from jebm_core.runs.queue import Claim
 from jebm_core.runs.slots import environment_of
 
-JOB = "jebm_core.runs.job"
+MARK = "JEBM_RUN"
+"""The variable by which processes of a job are found, however they came to lose their parents."""
 
 
 def processes_for(claim: Claim) -> int:
@@ -24,7 +25,7 @@ def line_of(home: Home, claim: Claim, *more: str) -> list[str]:
 
     A run for several processes that finds a single GPU is started by torchrun too: its numbers are those of several.
     """
-    job = ["-m", JOB, claim.run_id, "--attempt", str(claim.attempt), "--home", str(home.folder), *more]
+    job = ["-m", "jebm_core.runs.job", claim.run_id, "--attempt", str(claim.attempt), "--home", str(home.folder), *more]
     if claim.processes == 1:
         return [sys.executable, *job]
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes_for(claim)}"]
@@ -40,6 +41,7 @@ def additions(claim: Claim | None = None) -> dict[str, str]:
         others = os.environ.get("PYTHONPATH")
         added["PYTHONPATH"] = str(package) if not others else f"{package}{os.pathsep}{others}"
     if claim is not None:
+        added[MARK] = claim.run_id
         if claim.processes > 1:
             # torchrun would leave one thread to each; what the first process does alone would be slow.
             threads = max(1, (os.cpu_count() or 1) // processes_for(claim))

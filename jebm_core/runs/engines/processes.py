@@ -6,7 +6,7 @@ from typing import final
 
 import psutil
 
-from jebm_core.runs.engines.commands import JOB, additions, line_of
+from jebm_core.runs.engines.commands import MARK, additions, line_of
 from jebm_core.runs.home import Home
 from jebm_core.runs.identity import ProcessIdentity, ask_to_end, identity_of, is_alive, kill_tree
 from jebm_core.runs.launch import spawn
@@ -50,7 +50,7 @@ class Processes:
             ask_to_end(identity_in(handle))
             return
         kill_tree(identity_in(handle))
-        kill_strays(self._home, handle.split()[-1])
+        kill_strays(handle.split()[-1])
 
     def code(self, handle: str) -> int | None:
         """Of a child."""
@@ -70,11 +70,13 @@ def identity_in(handle: str) -> ProcessIdentity:
     return ProcessIdentity(int(pid), started, boot)
 
 
-def kill_strays(home: Home, run_id: str) -> None:
-    """End processes of a run's job that nobody else knows of any more: torchrun was killed in the moment in which it
-    started them, before they could ask to end with it."""
+def kill_strays(run_id: str) -> None:
+    """End what a run's job left behind and nobody else knows of: what processes had started that were killed
+    themselves, and those that torchrun was just starting when it was killed, before they could ask to end with it.
+
+    All of them have the run's name in the environment that they were started with.
+    """
     for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            line = process.cmdline()
-            if JOB in line and run_id in line and str(home.folder) in line:
+        with suppress(psutil.Error, OSError):
+            if process.environ().get(MARK) == run_id:
                 process.kill()

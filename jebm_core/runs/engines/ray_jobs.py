@@ -40,7 +40,7 @@ class RayJobs:
         gpus = claim.processes if claim.device == "cuda" else None
         try:
             return self._client().submit_job(
-                entrypoint=shlex.join(line_of(self._home, claim, "--log")),
+                entrypoint=shlex.join(line_of(self._home, claim, "--to-log")),
                 submission_id=f"jebm-{claim.run_id}-{claim.attempt}",
                 runtime_env={"env_vars": additions(claim) | _ours(self._home)},
                 entrypoint_num_cpus=claim.processes,

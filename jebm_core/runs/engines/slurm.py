@@ -63,7 +63,7 @@ class SlurmJobs:
         """
         import submitit
 
-        command = Command(line_of(self._home, claim, "--log"), additions(claim))
+        command = Command(line_of(self._home, claim, "--to-log"), additions(claim))
         try:
             executor = submitit.AutoExecutor(self._folder, cluster="local" if self._local else "slurm")
             executor.update_parameters(
@@ -100,7 +100,7 @@ class SlurmJobs:
                 subprocess.run(["scancel", handle], capture_output=True, check=False)
         elif force:
             kill_tree(identity_in(handle))
-            kill_strays(self._home, handle.split()[-1])
+            kill_strays(handle.split()[-1])
         else:
             ask_to_end(identity_in(handle))
 
