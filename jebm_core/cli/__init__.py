@@ -4,6 +4,7 @@
 
     __init__   the list of commands, and the one place where an error becomes a sentence and an exit code
     fit        train a model
+    sweep      try settings, each as a run of its own
     curve      how much more rows would help
     evaluate   judge a model: evaluate, audit
     recalibrate  a temperature of the scores, chosen on labelled rows
@@ -44,6 +45,7 @@ from jebm_core.cli.rules import rules
 from jebm_core.cli.runs import runs, worker
 from jebm_core.cli.score import predict, sample, score
 from jebm_core.cli.serve import app as dashboard
+from jebm_core.cli.sweep import sweep
 from jebm_core.ranks import end_with_parent, launched
 
 INTERRUPTED = 130
@@ -61,7 +63,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-for command in (fit, curve, evaluate, audit, recalibrate, drift, decide, score, predict, sample, rules):
+for command in (fit, sweep, curve, evaluate, audit, recalibrate, drift, decide, score, predict, sample, rules):
     app.command()(command)
 app.add_typer(runs, name="runs")
 app.add_typer(models, name="models")
@@ -135,7 +137,7 @@ def spread(arguments: Sequence[str]) -> list[str]:
     >>> spread(["fit", "--targets", "a", "t.csv"])
     ['fit', '--targets', 'a', 't.csv']
     """
-    if len(arguments) < 2 or arguments[0] not in ("fit", "curve") or arguments[1].startswith("-"):
+    if len(arguments) < 2 or arguments[0] not in ("fit", "sweep", "curve") or arguments[1].startswith("-"):
         return list(arguments)
     out: list[str] = []
     several = None

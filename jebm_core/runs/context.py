@@ -35,6 +35,7 @@ class JobContext:
         superseded: the store has given this attempt up; nothing it writes counts any more.
         cancelled: somebody asked the run to stop.
         group: the processes that do the work together, if they are several.
+        home, run_id, attempt: what this job is an attempt at.
     """
 
     def __init__(self, home: Home, queue: RunQueue | None, run_id: str, attempt: int, spec: RunSpec) -> None:
@@ -43,10 +44,8 @@ class JobContext:
         self.superseded = False
         self.cancelled = False
         self.group: Group | None = None
-        self._home = home
+        self.home, self.run_id, self.attempt = home, run_id, attempt
         self._queue = queue
-        self._run_id = run_id
-        self._attempt = attempt
         self._waiting: list[Report] = []
         self._over = threading.Event()
         self._watch: threading.Thread | None = None
@@ -66,7 +65,7 @@ class JobContext:
         Raises:
             UserError: if it is no longer there.
         """
-        return self._home.dataset_file(self.spec.dataset)
+        return self.home.dataset_file(self.spec.dataset)
 
     @property
     def other_data(self) -> Path:
@@ -75,7 +74,7 @@ class JobContext:
         Raises:
             UserError: if it is no longer there.
         """
-        return self._home.dataset_file(self.spec.source)
+        return self.home.dataset_file(self.spec.source)
 
     @property
     def generator(self) -> Path:
@@ -84,7 +83,7 @@ class JobContext:
         Raises:
             UserError: if the run's name is not one.
         """
-        return self._home.run(self.spec.source).model
+        return self.home.run(self.spec.source).model
 
     @property
     def parent(self) -> Path:
@@ -93,7 +92,7 @@ class JobContext:
         Raises:
             UserError: if the run's name is not one.
         """
-        return self._home.run(self.spec.parent).model
+        return self.home.run(self.spec.parent).model
 
     def should_stop(self) -> bool:
         """True if the work should leave a checkpoint and raise ``Cancelled``."""
@@ -121,7 +120,7 @@ class JobContext:
         if not self._waiting or self._queue is None:
             return True
         try:
-            if not self._queue.record(self._run_id, self._attempt, self._waiting):
+            if not self._queue.record(self.run_id, self.attempt, self._waiting):
                 self.superseded = True
         except FAULTS:
             return False
@@ -141,19 +140,19 @@ class JobContext:
             SQLAlchemyError: the database can't be written.
         """
         self._waiting.clear()
-        if self._queue is not None and not self._queue.start_again(self._run_id, self._attempt, why):
+        if self._queue is not None and not self._queue.start_again(self.run_id, self.attempt, why):
             self.superseded = True
 
     def _look(self, queue: RunQueue) -> None:
         beaten = 0.0
         while not self._over.wait(_LOOK):
             try:
-                claim = queue.watched(self._run_id)
-                if claim is None or claim.attempt != self._attempt:
+                claim = queue.watched(self.run_id)
+                if claim is None or claim.attempt != self.attempt:
                     self.superseded = True
                 elif claim.cancel_requested is not None:
                     self.cancelled = True
-                if time.monotonic() - beaten > _BEAT and queue.beat(self._run_id, self._attempt):
+                if time.monotonic() - beaten > _BEAT and queue.beat(self.run_id, self.attempt):
                     beaten = time.monotonic()
             except FAULTS:
                 continue  # a full disk or a busy file; the next look will tell

@@ -4,14 +4,14 @@ import json
 import time
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, insert, select
 
 from jebm_core.runs.history import note_event, write_parameters
 from jebm_core.runs.home import new_id
 from jebm_core.runs.identity import code_version
 from jebm_core.runs.ledger import RAN, write_down
 from jebm_core.runs.projects import see_to
-from jebm_core.runs.queue import RETRIES
+from jebm_core.runs.queue import RETRIES, behind_all
 from jebm_core.runs.records import RunSpec
 from jebm_core.runs.schema import run
 
@@ -41,8 +41,3 @@ def enter(connection: Connection, spec: RunSpec, who: str) -> str:
     note_event(connection, run_id, 0, "queued")
     write_down(connection, who, RAN, run_id, kind=spec.kind_of_work, project=spec.project)
     return run_id
-
-
-def behind_all() -> Any:
-    """The place in the queue behind every run."""
-    return select(func.coalesce(func.max(run.c.place), 0) + 1).scalar_subquery()

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import final
 
-from sqlalchemy import Connection, Update, case, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, ScalarSelect, Update, case, delete, func, insert, or_, select, update
 
 from jebm_core.errors import UserError
 from jebm_core.runs.database import Database, changed, this_host
@@ -283,6 +283,22 @@ class RunQueue:
                 _let_go(connection, run_id)
                 note_event(connection, run_id, attempt, "requeued")
         return wanted
+
+    def put_back(self, run_id: str, attempt: int) -> bool:
+        """End an attempt that steps aside, and put the run behind all that wait now. False if the attempt is no longer
+        wanted, or is to be cancelled."""
+        mine = _of_attempt(run_id, attempt).where(run.c.cancel_requested.is_(None))
+        with self._database.writing(alone=True) as connection:
+            wanted = changed(connection, mine.values(state="queued", place=behind_all(), pid=None))
+            if wanted:
+                _let_go(connection, run_id)
+                note_event(connection, run_id, attempt, "stepped aside")
+        return wanted
+
+
+def behind_all() -> ScalarSelect[int]:
+    """The place in the queue behind every run."""
+    return select(func.coalesce(func.max(run.c.place), 0) + 1).scalar_subquery()
 
 
 def _of_attempt(run_id: str, attempt: int) -> Update:

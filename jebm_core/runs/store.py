@@ -33,7 +33,9 @@ from jebm_core.runs.model_versions import ModelStore
 from jebm_core.runs.projects import ProjectStore
 from jebm_core.runs.queue import RETRIES
 from jebm_core.runs.records import (
+    FIT,
     STUDIES,
+    SWEEP,
     Artifact,
     Dataset,
     Event,
@@ -189,6 +191,12 @@ class RunStore:
         with self._database.reading() as connection:
             return connection.execute(query).scalar_one()
 
+    def is_waited_for(self, except_kind: str | None = None) -> bool:
+        """True if a run waits for its turn, those of one kind aside."""
+        query = select(run.c.id).where(run.c.state == "queued", run.c.kind != (except_kind or "")).limit(1)
+        with self._database.reading() as connection:
+            return connection.execute(query).first() is not None
+
     def history(self, run_id: str, after_step: int = -1) -> tuple[ProgressRow, ...]:
         """The reports of a run with a step above ``after_step``, in order: pass the last step seen to poll cheaply."""
         with self._database.reading() as connection:
@@ -227,13 +235,13 @@ class RunStore:
 
     def cancel(self, run_id: str) -> None:
         """Ask a run to stop. A queued one is cancelled at once; a running one stops by itself at its next check, or
-        is ended after five seconds. A run that has ended stays as it is.
+        is ended after five seconds. A run that has ended stays as it is. A sweep stops with its trials.
 
         Raises:
             UserError: if there is no such run.
         """
-        attempt = self.run(run_id).attempt
-        now = time.time()
+        view = self.run(run_id)
+        attempt, now = view.attempt, time.time()
         early = {"state": "cancelled", "finished": now, "message": CANCELLED_EARLY}
         mine = run.c.id == run_id
         with explained(self.home.database), self._database.writing() as connection:
@@ -242,6 +250,10 @@ class RunStore:
             asked = update(run).where(mine, run.c.state == "running", run.c.cancel_requested.is_(None))
             if changed(connection, asked.values(cancel_requested=now)):
                 note_event(connection, run_id, attempt, "cancel requested")
+        if view.spec.kind_of_work == SWEEP:  # from here on it makes no new trial
+            for trial in self.about(run_id, FIT):
+                if not trial.state.ended:
+                    self.cancel(trial.id)
         self.ensure_runner()  # a job that does not listen needs somebody to end it
 
     def resume(self, run_id: str) -> None:
