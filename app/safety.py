@@ -17,7 +17,8 @@ LOOPBACK: Final = ("localhost", "127.0.0.1")
 _POLICY: Final = {
     "default-src": "'self'",
     # The framework's own page starts with a script in the page, and its components style themselves as they go.
-    "script-src": "'self' 'unsafe-inline'",
+    # The code of a component of ours, such as the editor of rules, comes to the page as a blob.
+    "script-src": "'self' 'unsafe-inline' blob:",
     "style-src": "'self' 'unsafe-inline'",
     "img-src": "'self' data: blob:",
     "font-src": "'self' data:",
