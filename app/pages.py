@@ -28,5 +28,6 @@ PAGES = (
     PageEntry("views/calibration.py", marked("Calibration"), ":material/straighten:"),
     PageEntry("views/unseen.py", marked("Unseen combinations"), ":material/explore:"),
     PageEntry("views/decisions.py", marked("Decisions"), ":material/rule_settings:"),
+    PageEntry("views/report.py", marked("Report"), ":material/description:"),
     PageEntry("views/glossary.py", marked("Glossary"), ":material/menu_book:"),
 )

@@ -54,6 +54,8 @@ def page() -> None:
         values, request = _choices(result)
         with st.spinner(_("Deciding for the held-out rows …")):
             record = decided(result, values, request)
+        # The report takes these values over.
+        st.session_state["decided"] = (result.view.id, values.to_record(), request)
     except UserError as error:
         problem(error, title=_("These values can't be used"))
         return
