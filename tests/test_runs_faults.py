@@ -1,6 +1,7 @@
 """Kills at random moments, and a disk that fills up: every run ends as if nothing had happened.
 
-``make faults`` kills twenty times within a minute of work; without it the same tests are shorter.
+``make faults`` kills servers, runners, jobs, and torchrun with its processes, twenty times each within a minute of
+work; without it the same tests are shorter.
 """
 
 import os
@@ -11,12 +12,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
 from jebm_core.runs import Home, RunStore, State
+from jebm_core.runs.queue import RunQueue
 from tests.test_runs import ROOT, ended, processes_of, spec_of, steps_of, until
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="kills processes by POSIX signals")
@@ -103,12 +106,82 @@ def test_killed_at_random_moments_the_run_ends_as_if_undisturbed(store: RunStore
     view = ended(store, run_id, 60 + 4 * SECONDS)
     page.kill()
     page.wait()
-    assert view.state is State.SUCCEEDED, (str(view.message), store.events(run_id))
     assert done >= KILLS / 2
     assert view.attempt == 1 or victim == "job"
+    require_undisturbed(store, run_id, steps)
+
+
+def require_undisturbed(store: RunStore, run_id: str, steps: int) -> None:
+    """The run succeeded with the history of a run that nobody disturbs, and nothing of it is left."""
+    view = store.run(run_id)
+    assert view.state is State.SUCCEEDED, (str(view.message), store.events(run_id))
     assert steps_of(store, run_id) == list(range(steps))
     assert [row.values["objective"] for row in store.history(run_id)] == [1 / (1 + step) for step in range(steps)]
     until(lambda: not processes_of(store.home), "no process is left", 20)
+
+
+def torchrun_and_ranks(home: Home) -> tuple[list[int], list[int]]:
+    """What torchrun has just begun to start has its command line for a moment, but no session of its own."""
+    torchrun, ranks = [], []
+    for process in processes_of(home, "jebm_core.runs.job"):
+        with suppress(psutil.Error, ProcessLookupError):
+            if os.getsid(process.pid) == process.pid:
+                (torchrun if "torch.distributed.run" in process.cmdline() else ranks).append(process.pid)
+    return torchrun, ranks
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["any", "torchrun", "first", "other"] if KILLS > 4 else ["any"])
+def test_processes_of_torchrun_killed_at_random_moments(store: RunStore, victim: str) -> None:
+    """The first process, the other one, torchrun itself, or any of the three and the runner.
+
+    It takes them seconds to start. A run is given up that dies twice before its first checkpoint or four times at the
+    same place, so no more than two kills in succession hit a start; the others come at a random moment after a new
+    report.
+    """
+    steps = round(SECONDS / PAUSE)
+    page = open_page(store)
+    run_id = store.submit(replace(spec_of(store, steps=steps, pause=PAUSE, child=True), processes=2))
+    chance = random.Random(f"{victim} 0")
+    done = 0
+    while done < KILLS and not store.run(run_id).state.ended:
+        wait = time.monotonic() + chance.uniform(0.1, max(0.2, 2 * SECONDS / KILLS - 0.2))
+        while (time.monotonic() < wait or not may_be_killed(store, run_id)) and not store.run(run_id).state.ended:
+            torchrun, ranks = torchrun_and_ranks(store.home)
+            assert len(torchrun) <= 1, "never two jobs on a slot"
+            assert len(ranks) <= 2
+            time.sleep(0.03)
+        chosen = chance.choice(["torchrun", "first", "other", "runner"]) if victim == "any" else victim
+        pid = one_of(store, run_id, chosen)
+        if pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                done += 1
+    view = ended(store, run_id, 120 + 8 * SECONDS)
+    page.kill()
+    page.wait()
+    assert done >= KILLS / 2
+    assert view.attempt > 1
+    require_undisturbed(store, run_id, steps)
+
+
+def may_be_killed(store: RunStore, run_id: str) -> bool:
+    """Whether it would be taken up again, twice over."""
+    claim = RunQueue(store.home).watched(run_id)
+    return claim is not None and claim.retries > 1 and store.folder(run_id).has_checkpoint()
+
+
+def one_of(store: RunStore, run_id: str, victim: str) -> int | None:
+    torchrun, ranks = torchrun_and_ranks(store.home)
+    first = store.run(run_id).pid
+    runner = [process.pid for process in processes_of(store.home, "jebm_core.runs.runner")]
+    found = {
+        "torchrun": torchrun,
+        "first": [pid for pid in ranks if pid == first],
+        "other": [pid for pid in ranks if pid != first],
+        "runner": runner,
+    }[victim]
+    return found[0] if found else None
 
 
 @pytest.mark.slow
