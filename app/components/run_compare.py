@@ -164,8 +164,11 @@ def _scaled(name: str, value: float) -> float:
     return 100 * value if name in _POINTS else value
 
 
-def _digits(name: str) -> int:
-    return 1 if name in _POINTS else 2 if name in _NATS else 3
+def _digits(name: str, *values: float | None) -> int:
+    """Return decimals enough that small numbers of one line don't all read as zero."""
+    usual = 1 if name in _POINTS else 2 if name in _NATS else 3
+    largest = max((abs(value) for value in values if value is not None), default=0.0)
+    return usual if largest == 0 or largest >= 2 * 10.0**-usual else usual + 2
 
 
 def _label(name: str) -> str:
@@ -224,8 +227,9 @@ def _numbers(found: Comparison, letters: Sequence[str]) -> None:
     lines = []
     for name, scores in found.scores.items():
         line = {heading: _label(name)}
+        known = [_scaled(name, value) for value in scores.values if value is not None]
         for letter, value in zip(letters, scores.values, strict=True):
-            line[letter] = decimal(None if value is None else _scaled(name, value), lang, _digits(name))
+            line[letter] = decimal(None if value is None else _scaled(name, value), lang, _digits(name, *known))
         for place_of in range(1, len(letters)):
             line[_("{letter} against A").format(letter=letters[place_of])] = _gain_words(
                 name, found.gains[place_of, 0][name]
@@ -243,7 +247,8 @@ def _numbers(found: Comparison, letters: Sequence[str]) -> None:
 def _gain_words(name: str, gain: "Gain") -> str:
     lang = place.language()
     ends = [_scaled(name, end) for end in (gain.gain, gain.low, gain.high)]
-    value, low, high = (decimal(end, lang, _digits(name)) for end in ends)
+    digits = _digits(name, *ends)
+    value, low, high = (decimal(end, lang, digits) for end in ends)
     words = (
         _("better by {value} ({low} to {high})")
         if gain.low > 0
@@ -251,7 +256,7 @@ def _gain_words(name: str, gain: "Gain") -> str:
     )
     if gain.high < 0:
         words = _("worse by {value} ({low} to {high})")
-        value, low, high = (decimal(-end, lang, _digits(name)) for end in (ends[0], ends[2], ends[1]))
+        value, low, high = (decimal(-end, lang, digits) for end in (ends[0], ends[2], ends[1]))
     return words.format(value=value, low=low, high=high)
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from app.pages import PAGES
 from jebm_core.runs import Home, RunSpec, RunStore
+from jebm_core.runs.records import State
 from sample_data.assembly_rules import text
 from tests.app.conftest import SAMPLES, wait_until_ended
 from tests.browser.server import ROOT, browser, dashboard, settled
 
 WIDE, NARROW = 1280, 390
-ON_A_PHONE = ("overview", "generator", "unseen")
 NAME = "Drive assemblies"
 # States of the generator page: what is added to the sample's rules, or stands in their place.
 ADDED = {
@@ -32,6 +32,8 @@ INSTEAD = {
 def places_of(home: Path, run: str, pages: list[str]) -> dict[str, str]:
     """The address of each picture, without language and depth; the generator page has one a state."""
     found = {name: f"{'' if name == 'overview' else name}?run={run}" for name in pages}
+    if "runs" in found:
+        found |= {"runs": f"runs?run={run}&runs={','.join(to_compare(home, run))}", "runs_list": f"runs?run={run}"}
     if found.pop("generator", None) is None:
         return found
     store = RunStore(Home(home))
@@ -43,6 +45,16 @@ def places_of(home: Path, run: str, pages: list[str]) -> dict[str, str]:
     return found | {"generator_start": f"generator?dataset={data}", "generator_empty": "generator?"}
 
 
+def to_compare(home: Path, run: str) -> list[str]:
+    """The run, and up to two other finished ones on the same data."""
+    store = RunStore(Home(home))
+    spec = store.run(run).spec
+    alike = [
+        view.id for view in store.list_runs() if view.state is State.SUCCEEDED and view.spec.dataset == spec.dataset
+    ]
+    return [run, *[one for one in alike if one != run][:2]]
+
+
 def take(folder: Path, home: Path, run: str, chromium: str, pages: list[str], depth: str) -> None:
     """Save the pictures of these pages, ``<page>_<language>[_390].png``."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -51,8 +63,6 @@ def take(folder: Path, home: Path, run: str, chromium: str, pages: list[str], de
         for lang in ("en", "ja"):
             for width in (WIDE, NARROW):
                 for name, place in places.items():
-                    if width == NARROW and name.partition("_")[0] not in ON_A_PHONE:
-                        continue
                     # A page of its own for each: what was written in one state is not kept for the next.
                     page = found.new_page(viewport={"width": width, "height": 900}, locale=lang)
                     page.goto(f"{address}/{place}&lang={lang}&depth={depth}")
@@ -87,7 +97,10 @@ def main() -> None:
             dataset = store.add_dataset(SAMPLES / "assembly.csv", "assembly.csv")
             version = store.generators.save(NAME, text("en"))
             run = store.submit(RunSpec(dataset.sha256, dataset.name, rules=version.rules, generator=version.id))
-            wait_until_ended(store, run, 900)
+            # A second run beside it, without the rules and by parts alone.
+            other = store.submit(RunSpec(dataset.sha256, dataset.name, settings={"affinity": "unary", "epochs": 25}))
+            for one in (run, other):
+                wait_until_ended(store, one, 900)
         take(chosen.folder, home, run, chromium, chosen.pages.split(","), chosen.depth)
     print(f"pictures are in {chosen.folder}")
 
