@@ -14,6 +14,7 @@
     rules      count, sample and check combinations under rules
     runs       look after the run store; work off its queue
     keeping    versions of models; what is deleted, and who did what
+    mirror     runs copied to an MLflow server
     serve      the dashboard; demo: the dashboard with the sample project fitted
     doctor     check the installation
     options    options that commands share          inputs   models and tables that commands are given
@@ -26,6 +27,7 @@ is imported inside the commands, so that help is there at once.
 
 import os
 import sys
+import time
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -39,6 +41,7 @@ from jebm_core.cli.drift import drift
 from jebm_core.cli.evaluate import audit, evaluate
 from jebm_core.cli.fit import fit
 from jebm_core.cli.keeping import models
+from jebm_core.cli.mirror import mirror
 from jebm_core.cli.output import exit_code_of, tell
 from jebm_core.cli.recalibrate import recalibrate
 from jebm_core.cli.rules import rules
@@ -46,9 +49,11 @@ from jebm_core.cli.runs import runs, worker
 from jebm_core.cli.score import predict, sample, score
 from jebm_core.cli.serve import app as dashboard
 from jebm_core.cli.sweep import sweep
+from jebm_core.errors import SpecError
 from jebm_core.ranks import end_with_parent, launched
 
 INTERRUPTED = 130
+_SAY_FIRST = 20.0  # seconds; torchrun ends all as soon as one has failed, and the first one is to say why
 
 _SHORT = {
     (): ["--help"],
@@ -65,6 +70,7 @@ app = typer.Typer(
 )
 for command in (fit, sweep, curve, evaluate, audit, recalibrate, drift, decide, score, predict, sample, rules):
     app.command()(command)
+runs.command()(mirror)
 app.add_typer(runs, name="runs")
 app.add_typer(models, name="models")
 app.command()(worker)
@@ -113,6 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads starve each other on a busy machine
     given = _SHORT.get(tuple(given), given)
     try:
+        _refuse_several(given)
         code = typer.main.get_command(app).main(args=spread(given), prog_name="jebm", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
@@ -125,6 +132,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if code == INTERRUPTED:
         tell("Interrupted.")
     return code if isinstance(code, int) else 0
+
+
+def _refuse_several(arguments: Sequence[str]) -> None:
+    """Several processes share a fit; each would do every other command, over and over.
+
+    Raises:
+        SpecError: torchrun started this process for another command.
+    """
+    place = launched()
+    if place is None or tuple(arguments[:1]) == ("fit",):
+        return
+    if place.number:
+        time.sleep(_SAY_FIRST)
+    raise SpecError(
+        "torchrun: expected the command fit, which several processes can share; found {command!r}. Start it without "
+        "torchrun.",
+        command=" ".join(arguments[:1]),
+    )
 
 
 def spread(arguments: Sequence[str]) -> list[str]:

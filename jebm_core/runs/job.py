@@ -28,6 +28,7 @@ from jebm_core.runs.database import FAULTS
 from jebm_core.runs.history import artifacts_in
 from jebm_core.runs.home import Home, default_home, home_at, write_json
 from jebm_core.runs.identity import identity_of, kill_children
+from jebm_core.runs.mirror import start_mirror
 from jebm_core.runs.queue import LastWord, RunQueue
 from jebm_core.runs.records import DRIFT, FAULT, FIT, LEARNING_CURVE, RECALIBRATE, SWEEP, Message, RunSpec, State
 from jebm_core.runs.streams import guard_output
@@ -239,6 +240,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     guard_output()
     code = run_job(home, chosen.run_id, chosen.attempt)
     kill_children()
+    if code == 0:
+        start_mirror(home, chosen.run_id)
     # All is said and written. A library's thread or exit handler must not keep the process, and with it a device.
     os._exit(code)
 
