@@ -18,6 +18,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from jebm_core.errors import Cancelled, SpecError, TrainingStopped
 from jebm_core.runs.context import JobContext
@@ -92,3 +93,21 @@ def work(context: JobContext) -> str:
             raise ZeroDivisionError("a secret detail")
     write_json(context.folder.evaluation, {"steps": steps})
     return "All steps were done."
+
+
+def tight(context: JobContext) -> str | None:
+    """A real fit on a device that is said to hold as many rows a step as the run's title says."""
+    import torch
+
+    from jebm_core.runs.work import fit_and_evaluate
+    from jebm_core.training import Trainer
+
+    step, most = Trainer.step, int(context.spec.title)
+
+    def limited(trainer: Trainer, batch: Any, number: int = 0) -> Any:
+        if trainer.state.epoch == 1 and len(batch.y) > most:
+            raise torch.OutOfMemoryError(f"CUDA out of memory: {len(batch.y)} rows, there is room for {most}.")
+        return step(trainer, batch, number)
+
+    Trainer.step = limited
+    return fit_and_evaluate(context)

@@ -150,6 +150,15 @@ def test_an_error_of_all_processes_is_said_once(tmp_path: Path):
 
 
 @pytest.mark.slow
+def test_other_commands_than_fit_are_refused_once():
+    done = run(2, "jebm_core", "runs", "list")
+    assert done.returncode == 1  # torchrun's own
+    said = "torchrun: expected the command fit, which several processes can share; found 'runs'."
+    assert done.stderr.count(said) == 1
+    assert done.stdout == ""
+
+
+@pytest.mark.slow
 def test_a_process_that_says_nothing_is_not_waited_for_forever(tmp_path: Path):
     begun = time.monotonic()
     assert run(2, "tests.distributed_worker", "silence", tmp_path).returncode != 0
