@@ -8,7 +8,7 @@ import streamlit as st
 
 from app.components.language import _
 from app.text import marked
-from jebm_core.runs.records import HoldOutMode
+from jebm_core.runs.records import MOST_PROCESSES, HoldOutMode
 from jebm_core.settings import AFFINITIES, DEVICES, LOG_PARTITIONS, PROPOSALS, REFERENCES, FitSettings
 from jebm_core.tables import Kind
 
@@ -71,6 +71,7 @@ class Choice:
     settings: FitSettings
     fraction: float = 0.2
     mode: HoldOutMode = "rows"
+    processes: int = 1
 
 
 def settings_form(kind: Kind, start: Choice) -> Choice | None:
@@ -106,6 +107,17 @@ def settings_form(kind: Kind, start: Choice) -> Choice | None:
         left, middle, right = st.columns(3)
         with left:
             mode = _choose(_("Held out for the evaluation"), ("rows", "combinations"), start.mode, "mode")
+            processes = st.number_input(
+                _("Processes"),
+                1,
+                MOST_PROCESSES,
+                start.processes,
+                key="processes",
+                help=_(
+                    "Several processes train one model together, each on a graphics processor of its own where there "
+                    "are some. It pays for tables of more than 20,000 rows; small ones take longer."
+                ),
+            )
         with middle:
             percent = st.slider(
                 _("Share held out"), 5, 50, round(100 * start.fraction), step=5, format="%d %%", key="fraction"
@@ -137,7 +149,8 @@ def settings_form(kind: Kind, start: Choice) -> Choice | None:
         samples=samples,
         replicates=(was.replicates or REPLICATES) if replicated else 0,
     )
-    return Choice(settings, percent / 100, "combinations" if mode == "combinations" else "rows")
+    held_out: HoldOutMode = "combinations" if mode == "combinations" else "rows"
+    return Choice(settings, percent / 100, held_out, int(processes))
 
 
 def _references(chosen: str) -> tuple[str, ...]:

@@ -125,7 +125,8 @@ def _as_before() -> Choice:
         return Choice(FitSettings())
     spec: RunSpec = held
     try:
-        return Choice(FitSettings.from_json(dict(spec.settings)), spec.hold_out_fraction or 0.2, spec.hold_out_mode)
+        settings = FitSettings.from_json(dict(spec.settings))
+        return Choice(settings, spec.hold_out_fraction or 0.2, spec.hold_out_mode, spec.processes)
     except SpecError:
         return Choice(FitSettings())
 
@@ -140,6 +141,7 @@ def _start(table: Table, roles: Roles, choice: Choice, generator: Chosen | None)
         settings=choice.settings.to_json(),
         hold_out_fraction=choice.fraction,
         hold_out_mode=choice.mode,
+        processes=choice.processes,
         seed=choice.settings.seed,
         language=place.language(),
         project=project_here(),

@@ -233,6 +233,7 @@ def test_start_cancel_and_take_up_again(monkeypatch: pytest.MonkeyPatch) -> None
     app.run()
     app.switch_page("views/train.py").run()
     app.number_input(key="epochs").set_value(300)
+    app.number_input(key="processes").set_value(2)
     _healthy(app.button(key="start").click().run())
     run = str(app.query_params["run"][0] if isinstance(app.query_params["run"], list) else app.query_params["run"])
     again = AppTest.from_file(MAIN, default_timeout=60)
@@ -240,9 +241,11 @@ def test_start_cancel_and_take_up_again(monkeypatch: pytest.MonkeyPatch) -> None
     again.run()
     again.switch_page("views/train.py").run()
     again.number_input(key="epochs").set_value(300)
+    again.number_input(key="processes").set_value(2)
     again.button(key="start").click().run()
     second = again.query_params["run"]
     assert run in second, "an equal run under way is joined, not started twice"
+    assert store.run(run).spec.processes == 2
     app.button(key="cancel").click().run()
     assert wait_until_ended(store, run) is State.CANCELLED
     app.run()
