@@ -30,12 +30,15 @@ PAUSE = 0.05
 
 PAGE = """
 import sys, time
+from contextlib import suppress
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
+from jebm_core.errors import UserError
 from jebm_core.runs import Home, RunStore
 store = RunStore(Home(Path(sys.argv[1])), idle_seconds=0.5)
 while True:
-    store.ensure_runner()
+    with suppress(UserError):  # a runner that was killed while it started: the next look starts another
+        store.ensure_runner()
     [store.history(view.id) for view in store.list_runs()]
     time.sleep(0.05)
 """
