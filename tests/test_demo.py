@@ -15,6 +15,7 @@ from jebm_core.cli import main
 from jebm_core.cli.demo import FILE, _same_work, sample_spec
 from jebm_core.cli.serve import SETTINGS, dashboard, flags, require_free_port
 from jebm_core.errors import SpecError
+from jebm_core.runs.history import flattened
 from tests.conftest import ROOT
 
 
@@ -26,7 +27,7 @@ def _free_port() -> int:
 
 def test_settings_are_those_of_the_config_file():
     config = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text("utf-8"))
-    assert {f"{section}.{key}": value for section, keys in config.items() for key, value in keys.items()} == SETTINGS
+    assert dict(flattened(config)) == SETTINGS
 
 
 def test_every_setting_goes_before_those_of_other_files(tmp_path):
@@ -37,7 +38,8 @@ def test_every_setting_goes_before_those_of_other_files(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     shown = tomllib.loads(done.stdout[done.stdout.index("[") :])
-    found = {name: shown[name.split(".")[0]][name.split(".")[1]] for name in (*SETTINGS, "server.port")}
+    everything = dict(flattened(shown))
+    found = {name: everything[name] for name in (*SETTINGS, "server.port")}
     # This one also takes "auto", so the server keeps it as text and understands the words.
     assert found.pop("client.showErrorLinks") == "false"
     assert found | {"client.showErrorLinks": False} == SETTINGS | {"server.port": 8765}

@@ -6,6 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from app.charts.style import by_night
 from app.components import place
 from app.components.language import _
 from app.components.plain import escape
@@ -32,6 +33,8 @@ def figure(chart: go.Figure, table: pd.DataFrame, *, key: str, alt: str, muted: 
     else:
         st.markdown(f"**{finding}**")
     shown = go.Figure(chart).update_layout(title_text="", margin_t=40 if layout["showlegend"] else 12)
+    if st.context.theme.type == "dark":
+        shown = by_night(shown)
     st.plotly_chart(shown, theme=None, key=key, alt=alt, config={"displaylogo": False, "displayModeBar": False})
     meta: dict[str, int] = layout.get("meta") or {}
     if meta.get("shown", 0) < meta.get("total", 0):
