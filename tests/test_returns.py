@@ -89,8 +89,8 @@ def test_the_interval_of_a_useless_order_holds_zero_about_as_often_as_it_says() 
 
 def test_rows_without_a_score_come_last_and_nothing_to_rank_is_one_sentence() -> None:
     success = np.array([True, False, True, False])
-    found = measure_returns(np.array([np.nan, 0.2, 0.3, 0.1]), np.zeros(4), success, target=1.0, resamples=50)
-    assert found.trials["model"].value == 4
+    found = measure_returns(np.array([np.nan, 0.2, 0.3, np.nan]), np.zeros(4), success, target=1.0, resamples=50)
+    assert found.trials["model"].value == 3.5
     for none in (np.zeros(4, dtype=bool), np.ones(4, dtype=bool)):
         with pytest.raises(SpecError, match="succeeded"):
             measure_returns(np.zeros(4), np.zeros(4), none)

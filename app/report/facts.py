@@ -97,6 +97,7 @@ def gather(run_id: str, choices: Choices) -> Facts:
         )  # fmt: skip
     result = load_result(view)
     schema, spec = result.schema, view.spec
+    prices = prices_of(choices.trial, choices.success, choices.review_hours, choices.hour, choices.currency)
     outcome = success_of(schema, choices.outcome)
     reading = None
     if spec.rules:
@@ -112,7 +113,6 @@ def gather(run_id: str, choices: Choices) -> Facts:
     returns: Mapping[str, Any] | UserError | None = None
     if outcome is not None and result.has_held_out:
         try:
-            prices = prices_of(choices.trial, choices.success, choices.review_hours, choices.hour, choices.currency)
             returns = returned(result, outcome, prices)
         except UserError as error:
             returns = error

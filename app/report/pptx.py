@@ -74,7 +74,7 @@ def _slide(deck: Any, report: Report, title: str, verdict: str = "", word: str =
     if word:
         _box(slide, (_RIGHT - Inches(1.75), Inches(0.6), Inches(1.75), Inches(0.5)), [word], 14,
              fill=_TONES.get(verdict, _QUIET), colour="FFFFFF")  # fmt: skip
-    foot = (_LEFT, HEIGHT - Inches(0.42), _RIGHT - _LEFT, Inches(0.32))
+    foot = (_LEFT, HEIGHT - Inches(0.48), _RIGHT - _LEFT, Inches(0.4))
     _box(slide, foot, [f"{report.title} · {report.made}"], 10, colour=_QUIET)
     return slide
 

@@ -13,6 +13,7 @@ from app.components.verdict import Verdict, verdict_word
 from app.report.facts import Facts
 from app.report.model import Cell, Column, Figure, Number, Quantity, Section, Statement, Table
 from app.report.numbers import counted, money, plain, ranged, say, share, share_ranged, told
+from app.report.svg import text_width
 from app.text import marked
 from jebm_core.errors import UserError
 from jebm_core.report import Verdict as Code
@@ -35,6 +36,8 @@ WAYS = {
     "oracle": marked("Knowing the truth"),
 }
 _Z = 1.959963984540054
+_LONGEST = 17.0
+"""Widths of a kanji that a name beside a rung may have."""
 
 
 def unseen_section(facts: Facts, overall: Code) -> Section:
@@ -175,10 +178,13 @@ def _ladder(result: Result, entries: Sequence[Mapping[str, Any]], facts: Facts, 
 
 
 def _short(entry: Mapping[str, Any], name: str, result: Result) -> str:
+    """A name beside a rung: what is new against the nearest tried combination where the whole is too long."""
     short = name
-    if len(name) > 24 and result.schema.kind != "rankings":
+    if text_width(name, 1.0) > _LONGEST and result.schema.kind != "rankings":
         short = result.words.changed_to(entry["changes"]) or name
-    return short if len(short) <= 32 else short[:31] + "…"
+    while text_width(short, 1.0) > _LONGEST:
+        short = short[:-2] + "…"
+    return short
 
 
 def decisions_section(facts: Facts, overall: Code) -> Section:

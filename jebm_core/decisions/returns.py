@@ -304,7 +304,9 @@ def stage_gate(returns: Returns, prices: Prices, verdict: str) -> tuple[Gate, tu
 def _blocks(score: np.ndarray, success: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows and successes of each block of equal scores, the highest first: [sample, block]."""
     order = np.argsort(-score, kind="stable")
-    starts = np.flatnonzero(np.concatenate([[True], np.diff(score[order]) != 0]))
+    ranked = score[order]
+    # Compared, not subtracted: rows without a score are infinitely low, and all of them tie.
+    starts = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))
     weighted = counts[:, order]
     return np.add.reduceat(weighted, starts, axis=1), np.add.reduceat(weighted * success[order], starts, axis=1)
 
