@@ -6,6 +6,7 @@ waited fifteen minutes for its resources, so the queue of runs holds jobs back: 
 
 import os
 import shlex
+from pathlib import Path
 from typing import Any, final
 
 from sqlalchemy.engine import make_url
@@ -16,8 +17,7 @@ from jebm_core.runs.engines.commands import additions, line_of
 from jebm_core.runs.home import Home
 from jebm_core.runs.queue import Claim
 
-_FAULTS = (OSError, RuntimeError, ValueError)
-"""What a client raises that finds no cluster, is not let in, or asks for a job that is not known."""
+_TOKEN = Path("~/.ray/auth_token")
 
 
 @final
@@ -46,7 +46,7 @@ class RayJobs:
                 entrypoint_num_cpus=claim.processes,
                 entrypoint_num_gpus=gpus,
             )
-        except _FAULTS as error:
+        except _faults() as error:
             raise UserError(
                 "The run could not be given to the Ray cluster: {reason}. See that RAY_ADDRESS names its dashboard, "
                 "such as http://127.0.0.1:8265, and that it runs; then start the run again.",
@@ -57,7 +57,7 @@ class RayJobs:
         """What the cluster says; None where it can't be reached or has lost its list of jobs."""
         try:
             return not self._client().get_job_status(handle).is_terminal()
-        except _FAULTS:
+        except _faults():
             self._made = None
             return None
 
@@ -65,7 +65,7 @@ class RayJobs:
         """Stop the job: Ray sends SIGTERM, and SIGKILL three seconds later."""
         try:
             self._client().stop_job(handle)
-        except _FAULTS:
+        except _faults():
             self._made = None
 
     def code(self, handle: str) -> int | None:
@@ -74,10 +74,19 @@ class RayJobs:
 
     def _client(self) -> Any:
         if self._made is None:
+            if _TOKEN.expanduser().exists():  # clusters that this person starts ask for it then, clients don't send it
+                os.environ.setdefault("RAY_AUTH_MODE", "token")
             from ray.job_submission import JobSubmissionClient
 
             self._made = JobSubmissionClient()
         return self._made
+
+
+def _faults() -> tuple[type[Exception], ...]:
+    """What a client raises that finds no cluster, is not let in, or asks for a job that is not known."""
+    from ray.exceptions import RayError
+
+    return OSError, RuntimeError, ValueError, RayError
 
 
 def _ours(home: Home) -> dict[str, str]:
