@@ -11,15 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import insert, text, update
+from sqlalchemy import create_engine, insert, text, update
 from sqlalchemy.exc import IntegrityError
 
 from jebm_core.errors import SpecError, UserError
 from jebm_core.runs import Home, Message, RunSpec, RunStore, State, default_home
 from jebm_core.runs.context import JobContext
-from jebm_core.runs.database import HEAD, Database
+from jebm_core.runs.database import HEAD, Database, this_host
 from jebm_core.runs.home import plain_name, write_atomically, write_json
 from jebm_core.runs.identity import ProcessIdentity, identity_of, is_alive
 from jebm_core.runs.migrations import known
@@ -195,6 +197,31 @@ def test_a_store_of_an_earlier_version_is_brought_up_to_date(version: int, tmp_p
 
 
 REPORTS = ((1, math.inf), (2, 0.25))
+
+
+def test_a_run_that_is_running_during_the_upgrade_keeps_its_slot(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    home.folder.mkdir()
+    file = Path(home.database)
+    config = Config()
+    config.set_main_option("script_location", str(ROOT / "jebm_core" / "runs" / "migrations"))
+    engine = create_engine(f"sqlite:///{file}")
+    with engine.connect() as connection, connection.begin():
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0005")
+        connection.execute(text("INSERT INTO dataset VALUES ('ab', 't.csv', 3, 1.0)"))
+        row = "('abcdef', 'ab', '{}', 'running', 2, 1, 1, :host, 'cuda:1')"
+        names = "(id, dataset, spec, state, created, place, attempt, host, slot)"
+        connection.execute(text(f"INSERT INTO run {names} VALUES {row}"), {"host": this_host()})
+    engine.dispose()
+    store = RunStore(home)
+    data = store.add_dataset(b"y_a\n1\n", "t.csv")
+    store.enqueue(RunSpec(data.sha256, data.name))
+    queue = RunQueue(home)
+    assert queue.claim(("cuda:1",)) is None, "the run from before holds it"
+    claim = queue.claim(("cuda:0", "cuda:1"))
+    assert claim is not None
+    assert claim.slot == "cuda:0"
 
 
 def test_the_steps_of_the_upgrade_lead_to_the_tables_that_the_code_works_with(store: RunStore) -> None:
