@@ -16,6 +16,7 @@ from app.components.report_service import FORMATS, file_of, report_of
 from app.components.result import Result, open_result
 from app.components.verdict import Verdict, verdict_badge
 from app.report.facts import SUCCESS, Choices, success_of
+from app.report.model import Quantity as Counted
 from app.report.model import Report, Section, Table
 from app.text import marked
 from jebm_core.errors import UserError
@@ -144,8 +145,7 @@ def _section(section: Section) -> None:
     if not repeated:
         st.markdown(escape(section.answer.text))
     if section.quantities:
-        shown = [Quantity(one.label, one.number.text.replace("\N{NO-BREAK SPACE}", " "), one.note)
-                 for one in section.quantities]  # fmt: skip
+        shown = [_quantity(one) for one in section.quantities]
         quantities(shown, Verdict.DO_NOT_TRUST if muted else Verdict.TRUSTED)
     if section.figure is not None:
         one = section.figure
@@ -157,6 +157,13 @@ def _section(section: Section) -> None:
         st.markdown("\n".join(f"- {escape(one.text)}" for one in section.notes))
     if section.how and place.is_expert():
         st.caption(escape(section.how))
+
+
+def _quantity(item: Counted) -> Quantity:
+    """The number large, its interval and how it is to be read small beneath it."""
+    text = item.number.text.replace("\N{NO-BREAK SPACE}", " ")
+    value, _mark, rest = text.partition("（" if "（" in text else " (")
+    return Quantity(item.label, value, " · ".join(part for part in (rest[:-1], item.note) if part))
 
 
 def _frame(table: Table) -> pd.DataFrame:
