@@ -80,7 +80,7 @@ def probability_ladder(
         )
     if base_rate is not None:
         figure.add_vline(x=base_rate, line={"color": QUIET, "dash": "dot"})
-    figure.update_xaxes(title_text=probability, tickformat=".3~p", rangemode="tozero", nticks=6, tickangle=0)
+    figure.update_xaxes(title_text=probability, tickformat=".3~p", rangemode="tozero", nticks=4, tickangle=0)
     if whole:
         figure.update_xaxes(range=[0.0, 1.03])
     figure.update_yaxes(categoryorder="array", categoryarray=rungs[::-1])

@@ -27,6 +27,8 @@ _STAGES: Final[Mapping[str, str]] = {
     "evaluation": marked("Evaluation"),
     "recalibration": marked("Recalibration"),
     "learning-curve": marked("Learning curve"),
+    "drift": marked("Comparison with later rows"),
+    "sweep": marked("Search over settings"),
 }
 
 
@@ -67,7 +69,7 @@ def curves(rows: Sequence[ProgressRow], *, running: bool) -> None:
         model=_("This model"),
         independent=_("Independent parts"),
         objective=_("Training objective, nat (should fall)"),
-        effective_sample_size=_("Effective sample size, share of the draws (should stay high)"),
+        effective_sample_size=_("Effective sample size, share of draws (high is good)"),
         total_mass=_("Total mass (should approach 1)"),
     )
     title = training_title(columns["held_out_nll"], independent, running=running)

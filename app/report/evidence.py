@@ -233,7 +233,7 @@ def training_section(facts: Facts) -> Section | None:
         model=_("This model"),
         independent=_("Independent parts"),
         objective=_("Training objective, nat (should fall)"),
-        effective_sample_size=_("Effective sample size, share of the draws (should stay high)"),
+        effective_sample_size=_("Effective sample size, share of draws (high is good)"),
         total_mass=_("Total mass (should approach 1)"),
     )
     epochs = [report["epoch"] for report in reports]
