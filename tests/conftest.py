@@ -81,15 +81,18 @@ def postgres() -> Iterator[str]:
 
 
 @pytest.fixture
-def database_url(postgres: str) -> str:
-    """URL of an empty PostgreSQL database."""
+def database_url(postgres: str) -> Iterator[str]:
+    """URL of an empty PostgreSQL database; afterwards this process has no connection to it."""
     import psycopg
+
+    from jebm_core.runs.database import pooled
 
     place = postgres.replace("+psycopg", "")
     name = f"t{uuid.uuid4().hex}"
     with psycopg.connect(f"{place}/postgres", autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")  # pyright: ignore
-    return f"{postgres}/{name}"
+    yield f"{postgres}/{name}"
+    pooled(f"{postgres}/{name}").dispose()
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,6 @@ import typer
 from jebm_core.cli.inputs import labelled_table
 from jebm_core.cli.options import DeviceOption, JsonOption, SeedOption, TableArgument
 from jebm_core.cli.output import progress, require_writable, show, tell, tell_notes, write_json
-from jebm_core.cli.runs import store_at_hand
 from jebm_core.errors import Cancelled, TrainingStopped
 from jebm_core.settings import SPACES, FitSettings
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 FIGURES = (("held_out_objective", 11, 3), ("held_out_nll", 9, 3), ("log_partition_error", 8, 3), ("seconds", 9, 1))
 """Columns of the table, with their widths and places after the point."""
 _LOOK = 0.5
+_STAYS = 5.0  # seconds that the worker stays after the last trial
 
 
 def sweep(
@@ -76,13 +76,14 @@ def sweep(
     settings = FitSettings(space=space, seed=seed, device=device, epochs=epochs, time_budget=time_budget)
     examples = labelled_table(table, targets or (), features, space)
     tell_notes(examples.notes)
+    from jebm_core.runs import RunStore
     from jebm_core.runs.search_space import default_space, read_space
     from jebm_core.runs.slots import slots
     from jebm_core.runs.sweeping import sweep_spec
 
     roles, text = examples.roles, "" if rules is None else _rules(rules)
     chosen = read_space(search) if search else default_space(roles.kind, bool(roles.features), bool(text))
-    store = store_at_hand()
+    store = RunStore(idle_seconds=_STAYS)
     data = store.add_dataset(table, table.name)
     fit = _fit_spec(examples, data.sha256, settings, text, hold_out, title, project)
     asked = sweep_spec(fit, trials, chosen, at_once=at_once or len(slots()), pruning=pruning)

@@ -50,7 +50,7 @@ class Database:
     def __init__(self, where: Path | str) -> None:
         self.where = where
         with explained(where):
-            self._engine = _engine(where)
+            self._engine = pooled(where)
             if isinstance(where, Path) and not where.exists():
                 _refuse_network(where)
                 with _one_upgrade(where):
@@ -251,7 +251,7 @@ def _connect(file: Path) -> sqlite3.Connection:
 
 
 @lru_cache(maxsize=64)
-def _engine(where: Path | str) -> Engine:
+def pooled(where: Path | str) -> Engine:
     """One engine for a database and process."""
     if isinstance(where, Path):
         return _sqlite_engine(where)

@@ -61,7 +61,7 @@ class Mirror:
     """
 
     def __init__(self, store: RunStore, uri: str | None = None) -> None:
-        chosen = uri or os.environ.get(VARIABLE)
+        chosen = uri or os.environ.get("JEBM_MLFLOW")
         if not chosen:
             raise SpecError(
                 "Expected the address of an MLflow server in {variable}; it is not set. Set it, for example to "
@@ -177,7 +177,7 @@ def start_mirror(home: Home, run_id: str) -> bool:
     Returns:
         True if a process was started. One that can't be is no fault of the run: the copy is made later by hand.
     """
-    if not os.environ.get(VARIABLE):
+    if not os.environ.get("JEBM_MLFLOW"):
         return False
     line = [sys.executable, "-m", "jebm_core.runs.mirror", run_id, "--home", str(home.folder)]
     try:
