@@ -50,7 +50,7 @@ class RayJobs:
             raise UserError(
                 "The run could not be given to the Ray cluster: {reason}. See that RAY_ADDRESS names its dashboard, "
                 "such as http://127.0.0.1:8265, and that it runs; then start the run again.",
-                reason=" ".join(str(error).split()).rstrip("."),
+                reason=" ".join(str(error).split()).rstrip(".?!"),
             ) from error
 
     def alive(self, handle: str) -> bool | None:

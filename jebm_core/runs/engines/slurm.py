@@ -80,7 +80,7 @@ class SlurmJobs:
             raise UserError(
                 "The run could not be given to Slurm: {reason}. See that sbatch works on this machine and takes the "
                 "settings of JEBM_SLURM; then start the run again.",
-                reason=" ".join(str(error).split()).rstrip("."),
+                reason=" ".join(str(error).split()).rstrip(".?!"),
             ) from error
         return handle_of(int(number), claim.run_id) if self._local else number
 
