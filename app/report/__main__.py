@@ -3,12 +3,12 @@
 It isn't a command of ``jebm``: `jebm_core` never imports the dashboard.
 """
 
-import logging
 import sys
 from pathlib import Path
 from typing import Annotated, cast
 
 import typer
+from streamlit.logger import set_log_level
 
 from app.text import LANGUAGES, Language
 from jebm_core.cli.output import exit_code_of, tell
@@ -39,7 +39,7 @@ def report(
     if success and not (slot and equals and option):
         raise UserError("--success: expected slot=option, such as result=pass, found {found!r}.", found=success)
     # The dashboard's caches say that no server runs; here none is needed.
-    logging.getLogger("streamlit").setLevel(logging.ERROR)
+    set_log_level("error")
     from app.components.report_service import file_of
     from app.report.facts import Choices
 
