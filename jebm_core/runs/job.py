@@ -134,6 +134,7 @@ def _run_attempt(home: Home, queue: RunQueue, run_id: str, attempt: int, togethe
         if not context.cancelled:
             # Asked to leave by the system or replaced by another attempt: the run itself is not over.
             _say(f"attempt {attempt} leaves without a word ({type(error).__name__})")
+            context.close()
             return _SUPERSEDED if context.superseded else _TERMINATED
     except Exception as error:  # noqa: BLE001  a job always says how it ended
         traceback.print_exc()
