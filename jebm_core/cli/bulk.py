@@ -67,6 +67,8 @@ def score_in_bulk(model: Path, given: Path, out: Path, options: BulkOptions, dev
             found=options.engine,
         )
     require_writable(json)
+    if options.engine == "local" and device in ("auto", "cpu"):
+        _warm_up()
     from jebm_core.scoring import merge_top, score_in_processes, score_on_ray
     from jebm_core.scoring.shard import write_part
 
@@ -96,6 +98,15 @@ def score_in_bulk(model: Path, given: Path, out: Path, options: BulkOptions, dev
         if options.top:
             write_part(merge_top([job.best(shard) for shard in shards], options.top), out / "top.parquet")
     _tell_end(plan, job, shards, scored, time.monotonic() - started, json)
+
+
+def _warm_up() -> None:
+    """Have the process that the others will be copies of import torch while this one does."""
+    from multiprocessing import forkserver, set_forkserver_preload
+
+    if os.name == "posix":
+        set_forkserver_preload(["jebm_core.scoring.shard"])
+        forkserver.ensure_running()
 
 
 def _planned(model: Path, given: Path, options: BulkOptions, device: str) -> "Plan":

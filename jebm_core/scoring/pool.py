@@ -2,6 +2,10 @@
 
 Each process has a pipe to this one, and is told of one row group at a time. It ends with the process that started it,
 however that ends, so that nothing is written behind the back of a run that goes on.
+
+Where the system has fork, processes are copies of one that has imported everything and computed nothing (Python's fork
+server): torch is imported once instead of in each, and its pages are shared. A GPU must not be copied; there, and
+elsewhere, each process starts afresh.
 """
 
 import multiprocessing
@@ -24,6 +28,8 @@ from jebm_core.errors import UserError
 from jebm_core.scoring.shard import Job, Scorer
 from jebm_core.scoring.shards import Shard
 
+PRELOADED = ["jebm_core.scoring.shard"]
+"""What the process that the others are copies of imports."""
 ATTEMPTS = 3
 """How often a row group is tried whose process was killed."""
 
@@ -83,7 +89,10 @@ class _Worker:
     """A process, the pipe to it, and what it is at."""
 
     def __init__(self, job: Job) -> None:
-        context = multiprocessing.get_context("spawn")
+        copies = os.name == "posix" and job.device == "cpu"
+        context = multiprocessing.get_context("forkserver" if copies else "spawn")
+        if copies:
+            context.set_forkserver_preload(PRELOADED)  # of no effect where it runs already
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(job, theirs), daemon=True)
         # Ctrl-C goes to the whole group; the process that started the others ends them.
