@@ -19,7 +19,15 @@ from tests.conftest import ROOT
 README = (ROOT / "README.md").read_text("utf-8")
 ELSEWHERE = ("make ", "jebm app", "jebm demo", "jebm worker")  # they serve or take minutes; other tests start them
 CHAPTERS = dict(re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", README, flags=re.MULTILINE | re.DOTALL))
-ENVIRONMENT = {"JEBM_HOME", "JEBM_DATABASE", "JEBM_DEBUG"}
+ENVIRONMENT = {
+    "JEBM_HOME",
+    "JEBM_DATABASE",
+    "JEBM_DEBUG",
+    "JEBM_ENGINE",
+    "JEBM_MLFLOW",
+    "JEBM_SLOTS",
+    "JEBM_SLURM",
+}
 
 
 def blocks(language: str) -> list[str]:
