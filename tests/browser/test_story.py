@@ -163,7 +163,7 @@ def test_the_whole_story(lang: Language, place: Place, chrome: Browser) -> None:
     page.reload()
     expect(page.locator(".st-key-live")).to_be_visible(timeout=WITHIN)
     expect(page.locator("h1")).to_have_text(translate("Train", lang))
-    assert not wrong, wrong
+    assert not wrong, "\n".join(wrong)
     place.end()
     assert store.run(first).state is State.RUNNING, "the run goes on without the server"
     place.start()
@@ -204,7 +204,7 @@ def test_the_whole_story(lang: Language, place: Place, chrome: Browser) -> None:
     assert re.search(r"[AB].*[AB]", said)
     other.goto(page.url)
     expect(other.locator(".st-key-answer strong")).to_have_text(said, timeout=90_000)
-    assert not wrong_there, wrong_there
+    assert not wrong_there, "\n".join(wrong_there)
     context.close()
 
     page.locator(f".st-key-menu_{second} button").click()
@@ -216,7 +216,7 @@ def test_the_whole_story(lang: Language, place: Place, chrome: Browser) -> None:
     assert not (store.home.folder / "runs" / second).exists()
     page.goto(f"{place.address}/runs?runs={first},{second}&lang={lang}")
     expect(page.locator(".st-key-problem")).to_be_visible(timeout=WITHIN)
-    assert not wrong, wrong
+    assert not wrong, "\n".join(wrong)
     page.close()
 
 
@@ -252,7 +252,7 @@ def test_every_page_is_accessible_and_fits_a_phone(lang: Language, scheme: str, 
         if width > 390:
             found.append(f"{name}: {width} pixels wide on a phone")
     assert not found, "\n".join(found)
-    assert not wrong, wrong
+    assert not wrong, "\n".join(wrong)
     context.close()
 
 
@@ -265,5 +265,5 @@ def test_the_sample_is_three_clicks_away(place: Place, chrome: Browser) -> None:
     expect(page.locator(".st-key-preflight")).to_contain_text("420", timeout=WITHIN)
     page.reload()
     expect(page.locator(".st-key-start button")).to_contain_text("学習を開始", timeout=WITHIN)
-    assert not wrong, wrong
+    assert not wrong, "\n".join(wrong)
     page.close()
