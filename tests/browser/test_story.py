@@ -132,6 +132,9 @@ def _export(page: Page, lang: Language) -> None:
         content = Path(coming.value.path()).read_bytes()
         assert content.lstrip().startswith(start), kind
         assert len(content) > 2000, kind
+        # The framework asks for the file once more to see that it was there; gone to another page, it is not.
+        settled(page)
+        page.wait_for_load_state("networkidle")
 
 
 def _finished(store: RunStore) -> list[RunView]:
