@@ -34,6 +34,7 @@ COMMANDS = (
     "predict",
     "sample",
     "rules",
+    "sweep",
     "runs",
     "worker",
     "app",

@@ -126,10 +126,15 @@ def require_undisturbed(store: RunStore, run_id: str, steps: int) -> None:
 def torchrun_and_ranks(home: Home) -> tuple[list[int], list[int]]:
     """What torchrun has just begun to start has its command line for a moment, but no session of its own."""
     torchrun, ranks = [], []
-    for process in processes_of(home, "jebm_core.runs.job"):
+    found = processes_of(home, "jebm_core.runs.job")
+    for process in found:
         with suppress(psutil.Error, ProcessLookupError):
-            if os.getsid(process.pid) == process.pid:
-                (torchrun if "torch.distributed.run" in process.cmdline() else ranks).append(process.pid)
+            if os.getsid(process.pid) != process.pid:
+                continue
+            if "torch.distributed.run" not in process.cmdline():
+                ranks.append(process.pid)
+            elif process.ppid() not in {one.pid for one in found}:  # else a child that is about to become a rank
+                torchrun.append(process.pid)
     return torchrun, ranks
 
 

@@ -56,9 +56,9 @@ def percent(share: float | None, lang: Language, digits: int = 1) -> str:
         return MISSING
     step = 10.0**-digits
     shown, mark = 100.0 * share, ""
-    if share > 0.0 and shown < step / 2:
+    if share > 0.0 and shown <= step / 2:
         shown, mark = step, "<"
-    elif share < 1.0 and shown > 100.0 - step / 2:
+    elif share < 1.0 and shown >= 100.0 - step / 2:
         shown, mark = 100.0 - step, ">"
     return mark + decimal(shown, lang, digits) + _unit("%", lang)
 

@@ -114,7 +114,8 @@ def _kept(store: RunStore, view: RunView) -> tuple[float, float] | None:
 def pareto(trials: Sequence[Trial]) -> tuple[int, ...]:
     """The numbers of the trials that no other beats: none is as good in all three figures and better in one.
 
-    >>> known = [Trial(n, "", "succeeded", {}, 0, a, b, c) for n, a, b, c in ((1, 1, 1, 1), (2, 0, 2, 1), (3, 1, 2, 1))]
+    >>> figures = ((1.0, 1.0, 1.0), (0.0, 2.0, 1.0), (1.0, 2.0, 1.0))
+    >>> known = [Trial(n, "", "succeeded", {}, 0.0, *three) for n, three in enumerate(figures, 1)]
     >>> pareto(known)
     (1, 2)
     """

@@ -93,7 +93,7 @@ def test_rows_are_measured_once_for_all_columns(finished: dict[str, str], monkey
     asked: list[int] = []
     measure = measured.measure
     monkeypatch.setattr(measured, "measure", lambda *args, **more: asked.append(1) or measure(*args, **more))
-    for kept in (calibration_service._measured, calibration_service._grouped):
+    for kept in (calibration_service.measured_rows, calibration_service._grouped):
         kept.clear()
     app = opened(finished["assembly"])
     assert not asked  # nobody has asked for groups yet
