@@ -1,5 +1,5 @@
-"""Where a person is, kept in the URL so that every view is a link: language, depth, project, run, data, roles, generator,
-and what belongs to one page alone, which stands in the URL of that page only and is remembered on the others.
+"""Where a person is, kept in the URL so that every view is a link: language, depth, project, run, data, roles,
+generator, and what belongs to one page alone, which stands in the URL of that page only and is kept for the others.
 
 A reload starts a new session with nothing but the URL, and moving to another page empties the URL; so each is
 restored from the other at the start of every run of the script, before anything else is read.

@@ -90,7 +90,7 @@ class _Worker:
 
     def __init__(self, job: Job) -> None:
         copies = os.name == "posix" and job.device == "cpu"
-        context = multiprocessing.get_context("forkserver" if copies else "spawn")
+        context = multiprocessing.get_context("forkserver") if copies else multiprocessing.get_context("spawn")
         if copies:
             context.set_forkserver_preload(PRELOADED)  # of no effect where it runs already
         self.pipe, theirs = context.Pipe()
