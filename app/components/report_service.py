@@ -12,6 +12,8 @@ from app.report.facts import Choices, gather
 from app.report.model import Report
 from app.text import Language
 from jebm_core.errors import UserError
+from jebm_core.runs.ledger import EXPORTED
+from jebm_core.runs.store import RunStore
 
 FORMATS: Final = {
     "html": "text/html",
@@ -38,6 +40,20 @@ def file_of(run_id: str, choices: Choices, lang: Language, kind: str) -> bytes:
         UserError: as `report_of`, or a library of this kind is missing.
     """
     return _file(run_id, choices, repr(choices.values), lang, kind)
+
+
+def exported(kept: RunStore, run_id: str, choices: Choices, lang: Language, kind: str) -> bytes:
+    """Return `file_of` for somebody who takes it away, and write down that they did.
+
+    Args:
+        kept: the store in the name of the person, made while the page was drawn: a download runs where nobody is known.
+
+    Raises:
+        UserError: as `file_of`, or the store can't be written.
+    """
+    content = file_of(run_id, choices, lang, kind)
+    kept.ledger.add(EXPORTED, run_id, format=kind, language=lang)
+    return content
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)

@@ -42,17 +42,21 @@ def report(
     set_log_level("error")
     from app.components.report_service import file_of
     from app.report.facts import Choices
+    from jebm_core.runs import RunStore
+    from jebm_core.runs.ledger import EXPORTED
 
     choices = Choices(
         (slot, option) if success else None, trial_cost, success_value, review_hours, hour_price, currency
     )
-    content = file_of(run, choices, cast(Language, language), kind or out.suffix.lstrip(".").lower())
+    kind = kind or out.suffix.lstrip(".").lower()
+    content = file_of(run, choices, cast(Language, language), kind)
     try:
         out.write_bytes(content)
     except OSError as error:
         raise UserError(
             "{file} can't be written: {reason}.", file=str(out), reason=error.strerror or type(error).__name__
         ) from None
+    RunStore().ledger.add(EXPORTED, run, format=kind, language=language)
     tell(f"The report is in {out}.")
 
 

@@ -12,8 +12,9 @@ from app.components.figure import figure
 from app.components.language import _
 from app.components.plain import escape
 from app.components.problem import problem
-from app.components.report_service import FORMATS, file_of, report_of
+from app.components.report_service import FORMATS, exported, report_of
 from app.components.result import Result, open_result
+from app.components.storage import store
 from app.components.verdict import Verdict, verdict_badge
 from app.report.facts import SUCCESS, Choices, success_of
 from app.report.model import Quantity as Counted
@@ -102,14 +103,14 @@ def _outcome(result: Result) -> tuple[str, str] | None:
 
 
 def _files(result: Result, choices: Choices) -> None:
-    lang, run = place.language(), result.view.id
+    lang, run, kept = place.language(), result.view.id, store()
     with st.container(horizontal=True, key="report_files"):
         for kind, mime in FORMATS.items():
             word = LABELS[kind]
             # The file is made when it is asked for, perhaps in another thread: it is told its language.
             st.download_button(
                 _(word),
-                lambda kind=kind: file_of(run, choices, lang, kind),
+                lambda kind=kind: exported(kept, run, choices, lang, kind),
                 file_name=f"jebm_{run}_{lang}.{kind}",
                 mime=mime,
                 icon=":material/download:",

@@ -19,7 +19,7 @@ from pptx import Presentation
 from pptx.util import Emu
 from streamlit.testing.v1 import AppTest
 
-from app.components.report_service import FORMATS
+from app.components.report_service import FORMATS, exported
 from app.report.build import write_report
 from app.report.facts import Choices, Facts, gather
 from app.report.model import Column, Number, Report, cell_text
@@ -29,6 +29,7 @@ from app.report.value import _quantile
 from app.report.xlsx import number_format
 from app.text import FOLDER, Language, translate
 from jebm_core.runs import RunStore
+from jebm_core.runs.ledger import EXPORTED, account
 from jebm_core.runs.records import State
 from tests.app.conftest import healthy, small_spec, wait_until_ended
 
@@ -501,6 +502,13 @@ def test_the_command_writes_the_same_file(
     assert _command(monkeypatch, run, "--out", str(out), "--language", "ja") == 0
     assert json.loads(out.read_bytes())["language"] == "ja"
     capsys.readouterr()
+    kept = RunStore(who="aoi@example.com")
+    exported(kept, run, Choices(), "en", "json")
+    noted = [entry for entry in kept.ledger.entries(about=run) if entry.what == EXPORTED]
+    assert [(entry.who, dict(entry.details)) for entry in noted] == [
+        ("aoi@example.com", {"format": "json", "language": "en"}),
+        (account(), {"format": "json", "language": "ja"}),
+    ]
     for arguments, part in (
         (("nosuchrun", "--out", str(out)), "nosuchrun"),
         ((run, "--out", str(out), "--language", "xx"), "xx"),
