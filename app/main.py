@@ -7,6 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from app import collector
 from app.components import person, place
 from app.components.language import _, announce_language, switches
 from app.components.problem import fault, problem
@@ -49,6 +50,8 @@ def main() -> None:
         problem(error, title=_("This page can't be shown"))
     except Exception as error:  # noqa: BLE001 - the last line of defence: a person never sees a traceback
         fault(error)
+    finally:
+        collector.settle()
 
 
 main()

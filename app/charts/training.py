@@ -33,13 +33,14 @@ class TrainingLabels:
     total_mass: str
 
 
-def training_curves(history: TrainingHistory, *, title: str, labels: TrainingLabels) -> go.Figure:
+def training_curves(history: TrainingHistory, *, title: str, labels: TrainingLabels, most: int = 1000) -> go.Figure:
     """Return four panels over the same epochs: held-out −log p, training objective, effective sample size, total mass.
 
     Healthy are falling curves in the first two, a high share and a mass near one. The dotted line in the first panel is
-    the held-out likelihood of independent parts: a joint model should pass beneath it.
+    the held-out likelihood of independent parts: a joint model should pass beneath it. Of longer curves ``most`` points
+    each are drawn.
     """
-    keep = thinned(len(history.epoch), 1000)
+    keep = thinned(len(history.epoch), most)
     epochs = [history.epoch[i] for i in keep]
     figure = blank(title, height=620)
     panels = (

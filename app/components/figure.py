@@ -1,6 +1,6 @@
 """A chart with its data under it: the finding as its title, the table one click away, the file one more."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -15,6 +15,17 @@ from app.text.numbers import count
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
+class Drawing(NamedTuple):
+    """A chart ready to be drawn, for everybody who reads the same language under the same light."""
+
+    finding: str
+    chart: go.Figure
+    shown: int
+    total: int
+    table: pd.DataFrame
+    file: bytes
+
+
 def figure(chart: go.Figure, table: pd.DataFrame, *, key: str, alt: str, muted: bool = False) -> None:
     """Draw a chart, a sentence where it shows only some of its points, its table and the table as a file.
 
@@ -25,30 +36,45 @@ def figure(chart: go.Figure, table: pd.DataFrame, *, key: str, alt: str, muted: 
         alt: what the chart shows, for a person who can't see it.
         muted: the numbers are not to be trusted; the finding is grey and small.
     """
+    draw(prepared(chart, table), key=key, alt=alt, muted=muted)
+
+
+def prepared(chart: go.Figure, table: pd.DataFrame) -> Drawing:
+    """Return what `figure` would draw. This is the costly part; where many look at the same chart, keep it."""
     layout: dict[str, Any] = chart.to_dict()["layout"]
     # The page sets the finding in its own text, which wraps at any width; the figure keeps it for reports.
     finding = escape(layout["title"]["text"].replace("<br>", " " if place.language() == "en" else ""))
-    if muted:
-        st.caption(finding)
-    else:
-        st.markdown(f"**{finding}**")
     shown = go.Figure(chart).update_layout(title_text="", margin_t=40 if layout["showlegend"] else 12)
-    if st.context.theme.type == "dark":
+    if is_night():
         shown = by_night(shown)
-    st.plotly_chart(shown, theme=None, key=key, alt=alt, config={"displaylogo": False, "displayModeBar": False})
     meta: dict[str, int] = layout.get("meta") or {}
-    if meta.get("shown", 0) < meta.get("total", 0):
+    return Drawing(finding, shown, meta.get("shown", 0), meta.get("total", 0), table, csv_bytes(table))
+
+
+def is_night() -> bool:
+    """Whether the page is dark."""
+    return st.context.theme.type == "dark"
+
+
+def draw(drawing: Drawing, *, key: str, alt: str, muted: bool = False) -> None:
+    """Draw what `prepared` returned; arguments as those of `figure`."""
+    if muted:
+        st.caption(drawing.finding)
+    else:
+        st.markdown(f"**{drawing.finding}**")
+    st.plotly_chart(drawing.chart, theme=None, key=key, alt=alt, config={"displaylogo": False, "displayModeBar": False})
+    if drawing.shown < drawing.total:
         lang = place.language()
         st.caption(
             _("The chart shows {shown} of {total} points, evenly chosen; the table has them all.").format(
-                shown=count(meta["shown"], lang), total=count(meta["total"], lang)
+                shown=count(drawing.shown, lang), total=count(drawing.total, lang)
             )
         )
     with st.expander(_("Data of this chart"), icon=":material/table_chart:", key=f"{key}_table"):
-        st.dataframe(table, hide_index=True, key=f"{key}_frame")
+        st.dataframe(drawing.table, hide_index=True, key=f"{key}_frame")
         st.download_button(
             _("Download as CSV"),
-            csv_bytes(table),
+            drawing.file,
             file_name=f"jebm_{key}.csv",
             mime="text/csv",
             icon=":material/download:",

@@ -1,20 +1,18 @@
-"""A run as it goes on: its stages, its curves, how long it will still take."""
+"""A run as it goes on: its stages, how long it will still take, and its curves beneath."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
-import pandas as pd
 import streamlit as st
 
-from app.charts import TrainingHistory, TrainingLabels, training_curves
 from app.components import place
-from app.components.figure import figure
+from app.components.curves import curves, is_training, reports_of
 from app.components.language import _
 from app.components.storage import run_of, store
 from app.text import marked
-from app.text.numbers import count, decimal, duration
+from app.text.numbers import count, duration
 from jebm_core.progress import EPOCHS
-from jebm_core.runs.records import STAGES, STAGES_OF, ProgressRow, RunView, State
+from jebm_core.runs.records import STAGES, STAGES_OF, RunView, State
 
 POLL_SECONDS: Final = 2.0
 _STAGES: Final[Mapping[str, str]] = {
@@ -43,67 +41,8 @@ def live_run(run_id: str) -> None:
             _waiting(view)
             return
         _headline(view)
-    rows = store().history(run_id)
-    if _of_training(rows):
-        curves(rows, running=True)
-
-
-def curves(rows: Sequence[ProgressRow], *, running: bool) -> None:
-    """Draw the four curves of a run's training, and their numbers."""
-    reports = _of_training(rows)
-    if not reports:
-        st.caption(_("This run kept no curves."))
-        return
-    independent = next(
-        (r["held_out_nll_independent"] for r in reversed(reports) if r.get("held_out_nll_independent") is not None),
-        None,
-    )
-    names = ("held_out_nll", "objective", "effective_sample_size", "total_mass")
-    columns = {name: [report.get(name) for report in reports] for name in names}
-    history = TrainingHistory(
-        epoch=[report["epoch"] for report in reports], held_out_nll_independent=independent, **columns
-    )
-    labels = TrainingLabels(
-        epoch=_("Epoch"),
-        held_out_nll=_("Held-out −log p, nat per row (lower is better)"),
-        model=_("This model"),
-        independent=_("Independent parts"),
-        objective=_("Training objective, nat (should fall)"),
-        effective_sample_size=_("Effective sample size, share of draws (high is good)"),
-        total_mass=_("Total mass (should approach 1)"),
-    )
-    title = training_title(columns["held_out_nll"], independent, running=running)
-    table = pd.DataFrame(
-        {
-            labels.epoch: history.epoch,
-            labels.held_out_nll: columns["held_out_nll"],
-            labels.objective: columns["objective"],
-            labels.effective_sample_size: columns["effective_sample_size"],
-            labels.total_mass: columns["total_mass"],
-        }
-    )
-    figure(training_curves(history, title=title, labels=labels), table, key="training", alt=title)
-
-
-def training_title(nll: Sequence[float | None], independent: float | None, *, running: bool) -> str:
-    """Return what the curves show, as a sentence."""
-    known = [value for value in nll if value is not None]
-    lang = place.language()
-    if not known:
-        return _("No held-out likelihood yet")
-    best = min(known)
-    if independent is None:
-        return _("Held-out −log p has come down to {nll} nat per row").format(nll=decimal(best, lang))
-    gap = decimal(abs(independent - best), lang)
-    if best < independent:
-        return _("Held-out rows are predicted {gap} nat better than by independent parts").format(gap=gap)
-    if running:
-        return _("Still {gap} nat behind independent parts on held-out rows").format(gap=gap)
-    return _("Held-out rows are predicted {gap} nat worse than by independent parts").format(gap=gap)
-
-
-def _of_training(rows: Sequence[ProgressRow]) -> list[Mapping[str, Any]]:
-    return [row.values for row in rows if row.values.get("stage") == "training"]
+    if is_training(reports_of(view)):
+        curves(view)
 
 
 def _waiting(view: RunView) -> None:

@@ -7,14 +7,14 @@ import streamlit as st
 
 from app.components import place
 from app.components.answer import Quantity, answer_line, quantities
+from app.components.curves import curves, reports_of
 from app.components.empty import explain
 from app.components.language import _, sentence
 from app.components.later_rows import later_rows
-from app.components.live_run import curves
 from app.components.more_rows import more_rows
 from app.components.problem import problem
 from app.components.result import go_to_data_of, load_result, provenance
-from app.components.storage import model_record, store
+from app.components.storage import model_record
 from app.components.verdict import Verdict
 from app.text.numbers import count, decimal, duration, percent
 from jebm_core.errors import UserError
@@ -42,7 +42,7 @@ def training_result(view: RunView) -> None:
         _recalibrated(view)
         return
     lang = place.language()
-    rows = store().history(view.id)
+    rows = reports_of(view)
     reports = [row.values for row in rows if row.values.get("stage") == "training"]
     try:
         result = load_result(view)
@@ -84,7 +84,7 @@ def training_result(view: RunView) -> None:
         ],
         verdict,
     )
-    curves(rows, running=False)
+    curves(view)
     more_rows(view)
     later_rows(view, verdict)
     explain(

@@ -9,18 +9,15 @@ import numpy as np
 from app.charts import (
     AuditedGroup,
     ReliabilitySeries,
-    TrainingHistory,
-    TrainingLabels,
     funnel,
     learned_against_audited,
     reliability,
-    training_curves,
 )
 from app.components import place
+from app.components.curves import training_chart
 from app.components.data_view import data_reasons, data_verdict
 from app.components.generator_answer import generator_sentence, generator_verdict
 from app.components.language import _, sentence
-from app.components.live_run import training_title
 from app.components.result import group_name
 from app.components.verdict import Verdict, verdict_word
 from app.report.facts import Facts
@@ -221,38 +218,21 @@ def training_section(facts: Facts) -> Section | None:
     if facts.result.view.spec.kind_of_work == RECALIBRATE or not facts.reports:
         return None
     reports, summary = facts.reports, facts.summary
-    independent = next(
-        (r["held_out_nll_independent"] for r in reversed(reports) if r.get("held_out_nll_independent") is not None),
-        None,
-    )
-    names = ("held_out_nll", "objective", "effective_sample_size", "total_mass")
-    columns = {name: [report.get(name) for report in reports] for name in names}
-    labels = TrainingLabels(
-        epoch=_("Epoch"),
-        held_out_nll=_("Held-out −log p, nat per row (lower is better)"),
-        model=_("This model"),
-        independent=_("Independent parts"),
-        objective=_("Training objective, nat (should fall)"),
-        effective_sample_size=_("Effective sample size, share of draws (high is good)"),
-        total_mass=_("Total mass (should approach 1)"),
-    )
-    epochs = [report["epoch"] for report in reports]
-    title = training_title(columns["held_out_nll"], independent, running=False)
-    chart = training_curves(
-        TrainingHistory(epoch=epochs, held_out_nll_independent=independent, **columns), title=title, labels=labels
-    )
+    found = training_chart(reports, running=False)
+    labels, title = found.labels, found.title
     heads = (
         Column(labels.epoch, "count"), Column(labels.held_out_nll, "nat", 4), Column(labels.objective, "nat", 4),
         Column(labels.effective_sample_size, "share", 1), Column(labels.total_mass, "number", 3),
     )  # fmt: skip
-    rows = zip(epochs, *([_finite(value) for value in column] for column in columns.values()), strict=True)
+    epochs, *columns = found.columns.values()
+    rows = zip(epochs, *([_finite(value) for value in column] for column in columns), strict=True)
     table = Table("training", title, heads, tuple(rows))
     # The model of the best held-out epoch is the one that was kept.
     kept = min(reports, key=lambda r: np.inf if r.get("held_out_objective") is None else r["held_out_objective"])
     healthy = summary.get("healthy") is not False
     mass, draws = kept.get("total_mass"), kept.get("effective_sample_size")
     doubtful = (mass is not None and abs(mass - 1) > 0.1) or (draws is not None and draws < 0.1)
-    found = Verdict.DO_NOT_TRUST if not healthy else Verdict.CAUTION if doubtful else Verdict.TRUSTED
+    verdict = Verdict.DO_NOT_TRUST if not healthy else Verdict.CAUTION if doubtful else Verdict.TRUSTED
     notes = [told(facts.result.view.stop_reason)] if facts.result.view.stop_reason is not None else []
     quantities = (
         Quantity(_("Epochs"), counted(summary.get("epochs") or len(reports))),
@@ -261,8 +241,8 @@ def training_section(facts: Facts) -> Section | None:
         Quantity(_("Duration"), span(facts.result.view.elapsed)),
     )
     return Section(
-        "training", _("Training"), Statement(title), found.value, verdict_word(found), tuple(notes), quantities,
-        Figure("training", title, chart, table),
+        "training", _("Training"), Statement(title), verdict.value, verdict_word(verdict), tuple(notes), quantities,
+        Figure("training", title, found.chart, table),
         how=_(
             "Score and log-partition are learned together. The effective sample size tells whether the draws "
             "suffice, the "

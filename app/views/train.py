@@ -5,10 +5,11 @@ from dataclasses import replace
 import streamlit as st
 
 from app.components import place
+from app.components.curves import curves, reports_of
 from app.components.empty import empty_state, page_heading
 from app.components.generator_choice import Chosen, choose_generator
 from app.components.language import _, sentence
-from app.components.live_run import curves, live_run
+from app.components.live_run import live_run
 from app.components.preflight_card import preflight_facts, preflight_line
 from app.components.problem import problem
 from app.components.result import open_run, run_line, unknown_run
@@ -205,8 +206,8 @@ def _ended_early(view: RunView) -> None:
                 _resume(view)
         with second:
             other_settings(view, primary=failed)
-    if store().history(view.id):
-        curves(store().history(view.id), running=False)
+    if reports_of(view):
+        curves(view)
     if failed and place.is_expert():
         st.caption(_("Log of the run: {file}").format(file=str(store().folder(view.id).log)))
 
