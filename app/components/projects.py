@@ -1,7 +1,7 @@
 """Projects: whose runs a person sees, and where new runs go.
 
-Where nobody signs in there is one project, and everybody sees everything. Where people sign in, each has a project of
-their own, may make more, and sees those that their owners share.
+Where nobody signs in there is one project unless more are made, and everybody sees everything. Where people sign in,
+each has a project of their own, may make more, and sees those that their owners share.
 """
 
 import streamlit as st
@@ -9,6 +9,7 @@ import streamlit as st
 from app.components import person, place
 from app.components.language import _, sentence
 from app.components.plain import escape
+from app.components.project_delete import offer_to_delete
 from jebm_core.errors import UserError
 from jebm_core.runs.ledger import UPLOADED
 from jebm_core.runs.projects import MOST_NAME, Project
@@ -81,16 +82,22 @@ def require_dataset(store: RunStore, sha256: str) -> None:
 
 
 def draw_switch(store: RunStore) -> None:
-    """Draw in the sidebar which project is open; nothing where there is one project and nobody signs in."""
+    """Draw in the sidebar which project is open, and what can be done with it."""
     shown = visible(store)
-    if len(shown) < 2 and not person.sign_in_is_asked():
-        return
     names = [one.name for one in shown] or [DEFAULT_PROJECT]
-    st.session_state["project_switch"] = current(store)
-    st.selectbox(_("Project"), names, key="project_switch", on_change=_go)
-    with st.popover(_("Projects"), icon=":material/folder:", width="stretch"):
+    name = current(store)
+    if len(names) > 1 or person.sign_in_is_asked():
+        st.session_state["project_switch"] = name
+        st.selectbox(_("Project"), names, format_func=_title, key="project_switch", on_change=_go)
+    with st.popover(_("Projects"), icon=":material/folder:", width="stretch", key="projects"):
         _new(store)
         _share(store)
+        if any(one.name == name and one.owner in ("", person.who()) for one in shown):
+            offer_to_delete(store, name, _title(name))
+
+
+def _title(name: str) -> str:
+    return _("Default project") if name == DEFAULT_PROJECT else name
 
 
 def _set_shared(store: RunStore, name: str) -> None:

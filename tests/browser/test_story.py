@@ -1,5 +1,7 @@
-"""The story of a visit, in a browser and in both languages: bring a file of a Japanese Excel, fix a role, write a rule,
-train, reload and lose the server in mid-run, take the report along, give the link to somebody else, compare, delete."""
+"""The story of a visit, in a browser and in both languages: make a project, bring a file of a Japanese Excel, fix a
+role, write a rule, train, reload and lose the server in mid-run, take the report along, give the link to somebody else,
+compare runs, delete one of them, and the project.
+"""
 
 import re
 from collections.abc import Iterator
@@ -72,6 +74,24 @@ def _run_in(page: Page) -> str:
     found = re.search(r"[?&]run=(\w+)", page.url)
     assert found, page.url
     return found[1]
+
+
+def _make_a_project(page: Page, name: str) -> None:
+    page.locator(".st-key-projects button").first.click()
+    page.locator(".st-key-project_name input").fill(name)
+    page.locator(".st-key-make_project button").click()
+    expect(page.locator(".st-key-project_switch")).to_contain_text(name)
+    settled(page)
+    page.keyboard.press("Escape")
+
+
+def _delete_the_project(page: Page, name: str, lang: Language) -> None:
+    page.locator(".st-key-projects button").first.click()
+    page.locator(".st-key-delete_project button").click()
+    expect(page.locator(".st-key-delete_project_ask")).to_contain_text(name)
+    page.locator(".st-key-delete_project_yes button").click()
+    expect(page.locator("h1")).to_have_text(translate("Overview", lang))
+    expect(page.locator(".st-key-project_switch")).to_have_count(0)
 
 
 def _bring_the_file(page: Page, lang: Language) -> None:
@@ -159,6 +179,8 @@ def test_the_whole_story(lang: Language, place: Place, chrome: Browser) -> None:
     wrong = watched(page)
     page.goto(f"{place.address}/?lang={lang}&depth=expert")
     expect(page.locator("h1")).to_have_text(translate("Overview", lang), timeout=90_000)
+    project = {"en": "Joints", "ja": "継手の検討"}[lang]
+    _make_a_project(page, project)
     _bring_the_file(page, lang)
     _write_a_rule(page, lang)
     first = _start(page, 150)
@@ -217,8 +239,13 @@ def test_the_whole_story(lang: Language, place: Place, chrome: Browser) -> None:
     expect(page.locator(f".st-key-run_row_{second}")).to_have_count(0, timeout=WITHIN)
     assert second not in [run.id for run in store.list_runs()]
     assert not (store.home.folder / "runs" / second).exists()
+    _delete_the_project(page, project, lang)
+    assert project not in [one.name for one in store.projects.projects()]
+    assert first not in [run.id for run in store.list_runs()]
+    assert not (store.home.folder / "runs" / first).exists()
+    assert "組立.csv" not in [one.name for one in store.datasets()]
     page.goto(f"{place.address}/runs?runs={first},{second}&lang={lang}")
-    expect(page.locator(".st-key-problem")).to_be_visible(timeout=WITHIN)
+    expect(page.locator(".st-key-problem, .st-key-empty").first).to_be_visible(timeout=WITHIN)
     assert not wrong, "\n".join(wrong)
     page.close()
 
