@@ -7,8 +7,8 @@ threads, and a kept connection would pin an old state of the file or outlive the
 import os
 import socket
 import sqlite3
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import final
@@ -18,7 +18,7 @@ from filelock import FileLock
 from sqlalchemy import Connection, Engine, Update, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, Pool, QueuePool
 
 from jebm_core.errors import UserError
 
@@ -117,13 +117,24 @@ class Database:
                     connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _ALONE})
                 yield connection
 
-    def held_open(self) -> AbstractContextManager[None]:
-        """Keep one idle connection meanwhile, for a process that writes often.
+    @contextmanager
+    def held_open(self) -> Iterator[None]:
+        """Keep a connection meanwhile, for a process that writes often.
 
         SQLite folds the write-ahead log back into the file, and waits for the disk, whenever the last connection
         closes: 20 ms for each write instead of 1.
         """
-        return _held_open(self.where) if isinstance(self.where, Path) else nullcontext()
+        if not isinstance(self.where, Path):
+            yield
+            return
+        before, self._engine = self._engine, _sqlite_engine(self.where, QueuePool)
+        try:
+            with self.reading() as connection:
+                connection.execute(text("SELECT 1 FROM run LIMIT 1"))  # a connection opens the file at its first use
+            yield
+        finally:
+            kept, self._engine = self._engine, before
+            kept.dispose()
 
     def rewritten(self) -> bool:
         """Write a SQLite file anew and empty its write-ahead log, so that neither holds text of deleted rows.
@@ -173,9 +184,9 @@ def explained(where: Path | str) -> Iterator[None]:
         ) from error
 
 
-def changed(connection: Connection, change: Update) -> bool:
-    """Make a change, and say whether there was a row for it."""
-    return bool(connection.execute(change).rowcount)
+def changed(connection: Connection, change: Update, values: Mapping[str, object] | None = None) -> bool:
+    """Make a change, with values for its parameters, and say whether there was a row for it."""
+    return bool(connection.execute(change, values).rowcount)
 
 
 def version_of(connection: Connection) -> str:
@@ -235,19 +246,11 @@ def _create(file: Path) -> None:
     os.replace(draft, file)
 
 
-@contextmanager
-def _held_open(file: Path) -> Iterator[None]:
-    connection = _connect(file)
-    try:
-        connection.execute("SELECT 1 FROM run LIMIT 1").fetchall()  # a connection opens the file at its first use
-        yield
-    finally:
-        connection.close()
-
-
 def _connect(file: Path) -> sqlite3.Connection:
     # mode=rw: a file that somebody deleted must not come back empty.
-    return sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True, timeout=_WAIT, isolation_level=None)
+    return sqlite3.connect(
+        f"{file.as_uri()}?mode=rw", uri=True, timeout=_WAIT, isolation_level=None, check_same_thread=False
+    )
 
 
 @lru_cache(maxsize=64)
@@ -266,8 +269,8 @@ def pooled(where: Path | str) -> Engine:
         ) from error
 
 
-def _sqlite_engine(file: Path) -> Engine:
-    engine = create_engine("sqlite://", creator=lambda: _connect(file), poolclass=NullPool)
+def _sqlite_engine(file: Path, pool: type[Pool] = NullPool) -> Engine:
+    engine = create_engine("sqlite://", creator=lambda: _connect(file), poolclass=pool)
 
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _record: object) -> None:

@@ -14,7 +14,21 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import final
 
-from sqlalchemy import Connection, ScalarSelect, Update, case, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    Connection,
+    ScalarSelect,
+    Update,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from jebm_core.errors import UserError
 from jebm_core.runs.database import Database, changed, this_host
@@ -224,17 +238,16 @@ class RunQueue:
     def record(self, run_id: str, attempt: int, reports: Sequence[Report]) -> bool:
         """Write reports; one with a step that is already there replaces it. False if the attempt is not wanted."""
         step, written, fields = reports[-1]
-        reached = max(reached for reached, _, _ in reports)
-        further = reached > func.coalesce(run.c.furthest, -1)
-        latest = {
-            "last_step": step,
-            "reported": written,
-            "latest": json.dumps(fields),
-            "furthest": case((further, reached), else_=run.c.furthest),
-            "retries": case((further, RETRIES), else_=run.c.retries),
+        news = {
+            "of_run": run_id,
+            "of_attempt": attempt,
+            "step": step,
+            "written": written,
+            "fields": json.dumps(fields),
+            "reached": max(reached for reached, _, _ in reports),
         }
         with self._database.writing() as connection:
-            wanted = changed(connection, _of_attempt(run_id, attempt).values(latest))
+            wanted = changed(connection, _REPORTED, news)
             if wanted:
                 write_reports(connection, run_id, reports)
         return wanted
@@ -301,9 +314,25 @@ def behind_all() -> ScalarSelect[int]:
     return select(func.coalesce(func.max(run.c.place), 0) + 1).scalar_subquery()
 
 
-def _of_attempt(run_id: str, attempt: int) -> Update:
+def _of_attempt(run_id: str | BindParameter[str], attempt: int | BindParameter[int]) -> Update:
     """A change to a run that happens only while this attempt at it is wanted."""
     return update(run).where(run.c.id == run_id, run.c.attempt == attempt, run.c.state == "running")
+
+
+def _reported() -> Update:
+    reached = bindparam("reached", type_=BigInteger)
+    further = reached > func.coalesce(run.c.furthest, -1)
+    return _of_attempt(bindparam("of_run"), bindparam("of_attempt")).values(
+        last_step=bindparam("step"),
+        reported=bindparam("written"),
+        latest=bindparam("fields"),
+        furthest=case((further, reached), else_=run.c.furthest),
+        retries=case((further, RETRIES), else_=run.c.retries),
+    )
+
+
+_REPORTED = _reported()
+"""What a run reported last. Made once, since making it takes longer than running it."""
 
 
 def _asked(spec: str) -> tuple[int, str]:
