@@ -80,7 +80,7 @@ def _make_a_project(page: Page, name: str) -> None:
     page.locator(".st-key-projects button").first.click()
     page.locator(".st-key-project_name input").fill(name)
     page.locator(".st-key-make_project button").click()
-    expect(page.locator(".st-key-project_switch")).to_contain_text(name)
+    expect(page.locator(".st-key-project_switch input")).to_have_value(name)
     settled(page)
     page.keyboard.press("Escape")
 
