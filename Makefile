@@ -51,8 +51,8 @@ format: $(STAMP) ## bring the code into the one format
 bench: $(STAMP) ## measure and write tests/benchmarks/RESULTS.md and .json (SUITE=name for one)
 	$(BIN)/python -m tests.benchmarks $(SUITE)
 
-screenshots: $(STAMP) ## take a picture of every page in both languages
-	$(BIN)/python -m tests.browser.screenshots
+screenshots: $(STAMP) ## take a picture of every page in both languages, and those of the README
+	$(BIN)/python -m tests.browser.screenshots --readme
 
 catalogue: $(STAMP) ## collect the texts, update the translations and compile them
 	$(BIN)/python -m app.text

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from app.components import place
 from app.components.language import _, sentence
 from app.report.model import Kind, Number, Statement
-from app.text import Templated, translate
+from app.text import Signed, Templated, translate
 from app.text import numbers as written
 from app.text.numbers import Interval
 
@@ -76,9 +76,8 @@ def told(item: object) -> Statement:
     for _text, name, form, _conversion in string.Formatter().parse(translate(item.template, place.language())):
         value = item.values.get(name or "")
         if isinstance(value, int | float) and not isinstance(value, bool):
-            found[str(name)] = Number(
-                value, format(value, form or ""), kind="count" if value == int(value) else "number"
-            )
+            shown = format(Signed(value) if isinstance(value, float) else value, form or "")
+            found[str(name)] = Number(value, shown, kind="count" if value == int(value) else "number")
     return Statement(text, found)
 
 

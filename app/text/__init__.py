@@ -130,11 +130,25 @@ _WORD_FIELDS = frozenset(("description", "separator", "what", "kind", "declared"
 _MORE = marked("{count} more")
 
 
+class Signed(float):
+    """A number that is written with a minus sign, not with a hyphen, whatever the format.
+
+    >>> f"{Signed(-0.25):.2f} to {Signed(3.0):,.0f}"
+    '−0.25 to 3'
+    """
+
+    def __format__(self, form: str) -> str:
+        """The number as the format says."""
+        return super().__format__(form).replace("-", "\N{MINUS SIGN}")
+
+
 def _readable(field: str, value: object, lang: Language) -> object:
     if isinstance(value, Templated):
         return sentence(value, lang)
     if isinstance(value, list | tuple):
         value = ", ".join(str(part) for part in value)
+    if isinstance(value, float):
+        return Signed(value)
     if not isinstance(value, str) or lang == "en":
         return value
     if field in _WORD_FIELDS and value in _WORDS:

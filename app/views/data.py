@@ -1,5 +1,7 @@
 """Data: is this data fit for the question?"""
 
+from contextlib import suppress
+
 import streamlit as st
 
 from app.components import place
@@ -10,6 +12,7 @@ from app.components.empty import explain, page_heading
 from app.components.language import _, sentence
 from app.components.plain import escape
 from app.components.problem import problem
+from app.components.result import open_run
 from app.components.roles_table import edit_roles, first_roles
 from app.components.storage import open_dataset, open_examples, open_table
 from app.data_summary import summarise
@@ -22,6 +25,9 @@ from jebm_core.tables import Examples, Roles, Table, require_fit_size
 def page() -> None:
     """Draw the page: bring data, confirm the roles of the columns, see whether they are fit, go on."""
     page_heading(_("Data"), _("Is this data fit for the question?"))
+    if place.get("dataset") is None:
+        with suppress(UserError):  # the pages of its numbers say what is wrong with a run
+            open_run()  # a link that names a run alone means its data
     try:
         table = open_table()
     except UserError as error:

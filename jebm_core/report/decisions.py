@@ -36,15 +36,15 @@ def answer_decisions(record: Record) -> Answer:
     if alone is not None and alone[2] < 0:
         reasons.append(
             Sentence(
-                "Deciding from independent parts is better, by {gap:.3g} a row; use that instead.", {"gap": -alone[0]}
+                "Deciding from independent parts is better, by {gap:,.2f} a row; use that instead.", {"gap": -alone[0]}
             )
         )
     if reasons and found == "trusted":
         found = ORDER[1]
     value, low, high = record["with_policy"]
     sentence = Sentence(
-        "Following the policy is worth {value:.3g} a row ({low:.3g} to {high:.3g}), leaving every row alone "
-        "{idle:.3g}; a person decides {person:.0f} % of {n} rows.",
+        "Following the policy is worth {value:,.2f} a row ({low:,.2f} to {high:,.2f}), leaving every row alone "
+        "{idle:,.2f}; a person decides {person:.0f} % of {n} rows.",
         {
             "value": value, "low": low, "high": high, "idle": record["not_acting"],
             "person": 100 * (1 - given["coverage"]), "n": n,

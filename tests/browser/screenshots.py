@@ -1,6 +1,7 @@
 """``python -m tests.browser.screenshots [FOLDER]``: a picture of every page in both languages, of finished runs.
 
-``--run ID`` takes a run of the home in JEBM_HOME instead of fitting the sample anew.
+``--run ID`` takes a run of the home in JEBM_HOME instead of fitting the sample anew. ``--readme`` also puts the three
+that the README shows where it looks for them, cut and with few colours.
 """
 
 import argparse
@@ -8,6 +9,8 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+
+from PIL import Image
 
 from app.pages import PAGES
 from jebm_core.runs import Home, RunSpec, RunStore
@@ -27,6 +30,11 @@ INSTEAD = {
     "generator_error": 'sensor != Hall\nif gearbox = worm then bearing = "taperd roller"\n',
     "generator_nothing": 'sensor = Hall\nbearing != "tapered roller"\nsensor = resolver\n',
 }
+
+
+SHOWN = {"overview_en": 1000, "partition_en": 1150, "unseen_ja": 1400}
+"""Pictures of the README, with their heights."""
+PICTURES = Path(__file__).with_name("pictures")
 
 
 def places_of(home: Path, run: str, pages: list[str]) -> dict[str, str]:
@@ -76,6 +84,15 @@ def take(folder: Path, home: Path, run: str, chromium: str, pages: list[str], de
                     page.close()
 
 
+def show(folder: Path) -> None:
+    """Put the pictures of the README in their place."""
+    PICTURES.mkdir(exist_ok=True)
+    for name, height in SHOWN.items():
+        with Image.open(folder / f"{name}.png") as taken:
+            cut = taken.convert("RGB").crop((0, 0, taken.width, min(height, taken.height)))
+            cut.quantize(64, dither=Image.Dither.NONE).save(PICTURES / f"{name}.png", optimize=True)
+
+
 def main() -> None:
     """Read the command line, fit the sample where no run is named, take the pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -83,6 +100,7 @@ def main() -> None:
     parser.add_argument("--run")
     parser.add_argument("--pages", default=",".join(Path(entry.file).stem for entry in PAGES))
     parser.add_argument("--depth", default="business")
+    parser.add_argument("--readme", action="store_true")
     chosen = parser.parse_args()
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if chromium is None:
@@ -102,6 +120,8 @@ def main() -> None:
             for one in (run, other):
                 wait_until_ended(store, one, 900)
         take(chosen.folder, home, run, chromium, chosen.pages.split(","), chosen.depth)
+    if chosen.readme:
+        show(chosen.folder)
     print(f"pictures are in {chosen.folder}")
 
 
