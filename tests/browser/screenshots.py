@@ -90,7 +90,8 @@ def show(folder: Path) -> None:
     for name, height in SHOWN.items():
         with Image.open(folder / f"{name}.png") as taken:
             cut = taken.convert("RGB").crop((0, 0, taken.width, min(height, taken.height)))
-            cut.quantize(64, dither=Image.Dither.NONE).save(PICTURES / f"{name}.png", optimize=True)
+            few = cut.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+            few.save(PICTURES / f"{name}.png", optimize=True)
 
 
 def main() -> None:
