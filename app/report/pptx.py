@@ -6,7 +6,7 @@ from typing import Any
 
 from pptx import Presentation
 from pptx.dml.color import RGBColor
-from pptx.enum.text import MSO_ANCHOR
+from pptx.enum.text import MSO_ANCHOR, MSO_AUTO_SIZE, PP_ALIGN
 from pptx.util import Emu, Inches, Pt
 
 from app.report.model import Quantity, Report, Section, Table, cell_text
@@ -49,16 +49,17 @@ def pptx(report: Report) -> bytes:
 
 def fitted(texts: Sequence[str], width: int, height: int, largest: float = 20, smallest: float = 11) -> float:
     """Return the largest size in points at which paragraphs fit into a box of this size in EMU."""
-    wide, tall = Emu(width).pt - 16, Emu(height).pt - 10
     size = largest
-    while size > smallest:
-        lines = sum(
-            max(1, -(-int(text_width(line, size)) // max(int(wide), 1))) for text in texts for line in text.split("\n")
-        )
-        if lines * size * _LINE + len(texts) * 6 <= tall:
-            break
+    while size > smallest and _tall(texts, width, size) > Emu(height).pt - 10:
         size -= 0.5
     return size
+
+
+def _tall(texts: Sequence[str], width: int, size: float) -> float:
+    """How many points high paragraphs are in a box of this width in EMU."""
+    wide = max(int(Emu(width).pt - 16), 1)
+    lines = sum(max(1, -(-int(text_width(line, size)) // wide)) for text in texts for line in text.split("\n"))
+    return lines * size * _LINE + len(texts) * 6
 
 
 def _slide(deck: Any, report: Report, title: str, verdict: str = "", word: str = "") -> Any:
@@ -72,8 +73,9 @@ def _slide(deck: Any, report: Report, title: str, verdict: str = "", word: str =
     _write(head.text_frame, [title], size, bold=True)
     head.text_frame.vertical_anchor = MSO_ANCHOR.MIDDLE
     if word:
-        _box(slide, (_RIGHT - Inches(1.75), Inches(0.6), Inches(1.75), Inches(0.5)), [word], 14,
-             fill=_TONES.get(verdict, _QUIET), colour="FFFFFF")  # fmt: skip
+        badge = (_RIGHT - Inches(1.75), Inches(0.6), Inches(1.75), Inches(0.5))
+        frame = _box(slide, badge, [word], 14, fill=_TONES.get(verdict, _QUIET), colour="FFFFFF")
+        frame.vertical_anchor = MSO_ANCHOR.MIDDLE
     foot = (_LEFT, HEIGHT - Inches(0.48), _RIGHT - _LEFT, Inches(0.4))
     _box(slide, foot, [f"{report.title} · {report.made}"], 10, colour=_QUIET)
     return slide
@@ -84,8 +86,9 @@ def _front(deck: Any, report: Report) -> None:
     area = (_LEFT, Inches(1.7), _RIGHT - _LEFT, Inches(0.9))
     _box(slide, area, [report.question], fitted([report.question], area[2], area[3], 22, 14), colour=_QUIET)
     texts = [report.headline.text, *(one.text for one in report.reasons)]
-    area = (_LEFT, Inches(2.9), _RIGHT - _LEFT, Inches(3.9))
-    _box(slide, area, texts, fitted(texts, area[2], area[3], 24, 12), fill=_PANEL)
+    left, top, width, most = _LEFT, Inches(2.9), _RIGHT - _LEFT, Inches(3.9)
+    size = fitted(texts, width, most, 24, 12)
+    _box(slide, (left, top, width, min(most, Pt(_tall(texts, width, size) + 10))), texts, size, fill=_PANEL)
 
 
 def _list(deck: Any, report: Report, title: str, texts: list[str], *, small: bool = False) -> None:
@@ -125,9 +128,10 @@ def _finding(deck: Any, report: Report, section: Section) -> None:
     top, height = Inches(1.55), HEIGHT - Inches(2.1)
     if figure is None:
         texts = [section.answer.text, *(one.text for one in section.notes)]
-        box = (_LEFT, top, _RIGHT - _LEFT, Inches(3.4))
+        _numbers(slide, section.quantities, (_LEFT, top, _RIGHT - _LEFT, Inches(1.5)), across=True)
+        below = top + (Inches(1.8) if section.quantities else 0)
+        box = (_LEFT, below, _RIGHT - _LEFT, HEIGHT - Inches(0.6) - below)
         _box(slide, box, texts, fitted(texts, box[2], box[3], 20, 12))
-        _numbers(slide, section.quantities, (_LEFT, Inches(5.2), _RIGHT - _LEFT, Inches(1.5)), across=True)
         return
     side = Inches(3.0) if section.quantities else 0
     add_charts(slide, figure.chart, (_LEFT, top, _RIGHT - _LEFT - side, height), figure.title)
@@ -139,14 +143,15 @@ def _finding(deck: Any, report: Report, section: Section) -> None:
 def _numbers(slide: Any, quantities: Sequence[Quantity], box: tuple[int, int, int, int], *, across: bool) -> None:
     left, top, width, height = box
     n = max(len(quantities), 1)
-    for place, one in enumerate(quantities):
-        cell = (
-            (left + place * width // n, top, width // n - Inches(0.15), height)
-            if across
-            else (left, top + place * height // n, width, height // n - Inches(0.12))
-        )
-        texts = [one.label, one.number.text, *([one.note] if one.note else [])]
-        size = fitted(texts, cell[2], cell[3], 16, 9)
+    cells = [
+        (left + place * width // n, top, width // n - Inches(0.15), height)
+        if across
+        else (left, top + place * height // n, width, height // n - Inches(0.12))
+        for place in range(n)
+    ]
+    told = [[one.label, one.number.text, *([one.note] if one.note else [])] for one in quantities]
+    size = min((fitted(texts, cell[2], cell[3], 16, 9) for texts, cell in zip(told, cells, strict=False)), default=16)
+    for texts, cell in zip(told, cells, strict=False):
         frame = _box(slide, cell, texts, size, fill=_PANEL)
         frame.paragraphs[0].runs[0].font.color.rgb = RGBColor.from_string(_QUIET)
         frame.paragraphs[1].runs[0].font.bold = True
@@ -202,6 +207,7 @@ def _box(
         shape.fill.solid()
         shape.fill.fore_color.rgb = RGBColor.from_string(fill)
     frame = shape.text_frame
+    frame.auto_size = MSO_AUTO_SIZE.NONE  # boxes side by side stay of one height
     frame.word_wrap = True
     _write(frame, [f"• {text}" for text in texts] if bullets else texts, size, colour=colour)
     return frame
@@ -213,7 +219,7 @@ def _write(frame: Any, texts: Sequence[str], size: float, *, bold: bool = False,
     for place, text in enumerate(texts):
         paragraph = frame.paragraphs[0] if place == 0 else frame.add_paragraph()
         paragraph.space_after = Pt(6)
-        paragraph.alignment = None
+        paragraph.alignment = PP_ALIGN.LEFT
         for part, line in enumerate(text.split("\n")):
             if part:
                 paragraph.add_line_break()

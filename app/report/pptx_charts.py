@@ -1,12 +1,13 @@
 """Figures as charts that PowerPoint edits: its own bars and scatters, with the numbers in a sheet behind them."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import plotly.graph_objects as go
 from pptx.chart.data import CategoryChartData, XyChartData
 from pptx.dml.color import RGBColor
-from pptx.enum.chart import XL_CHART_TYPE, XL_LEGEND_POSITION, XL_MARKER_STYLE
+from pptx.enum.chart import XL_CHART_TYPE, XL_LEGEND_POSITION, XL_MARKER_STYLE, XL_TICK_LABEL_POSITION
 from pptx.enum.dml import MSO_LINE
 from pptx.oxml.ns import qn
 from pptx.oxml.xmlchemy import OxmlElement
@@ -119,8 +120,9 @@ def _bars(chart: Any, panel: Panel) -> None:
     chart.category_axis.reverse_order = True
     chart.category_axis.tick_labels.font.size = Pt(11)
     chart.category_axis.has_major_gridlines = False
-    _axis(chart.value_axis, panel.x)
-    chart.value_axis.minimum_scale = min(0.0, panel.x.low)
+    _axis(chart.value_axis, panel.x, 6)
+    chart.value_axis.minimum_scale = min(0.0, chart.value_axis.minimum_scale)
+    chart.value_axis.tick_label_position = XL_TICK_LABEL_POSITION.HIGH  # at the bottom, since the order is turned
     for series, one in zip(plot.series, _drawn(panel), strict=True):
         for place, name in enumerate(order):
             if name not in one.y:
@@ -156,8 +158,9 @@ def _kept(one: Series) -> list[int]:
 
 
 def _scatter(chart: Any, panel: Panel) -> None:
-    _axis(chart.category_axis, panel.x)
-    _axis(chart.value_axis, panel.y)
+    most = 5 if panel.heading else 6
+    _axis(chart.category_axis, panel.x, most)
+    _axis(chart.value_axis, panel.y, most)
     for series, one in zip(chart.plots[0].series, _drawn(panel), strict=True):
         colour = _colour(one.colours[0])
         if one.mode in ("line", "both"):
@@ -178,15 +181,21 @@ def _scatter(chart: Any, panel: Panel) -> None:
             _error_bars(series, [(one.low[i], one.high[i]) for i in kept], one.along)
 
 
-def _axis(axis: Any, found: Axis) -> None:
-    axis.minimum_scale, axis.maximum_scale = found.low, found.high
+def _axis(axis: Any, found: Axis, most: int) -> None:
+    step = 0.2 if found.percent and found.high > 1.0 else found.step(most)
+    low, high = math.floor(found.low / step + 1e-9) * step, math.ceil(found.high / step - 1e-9) * step
+    if -0.06 * (found.high - found.low) < found.low < 0.0:  # only the space that a figure leaves beside its first point
+        low = 0.0
+    if found.percent and found.high > 1.0:
+        low, high = max(low, 0.0), 1.0
+    digits = found.digits(step)
+    axis.minimum_scale, axis.maximum_scale, axis.major_unit = round(low, 12), round(high, 12), step
     axis.has_major_gridlines = True
     axis.major_gridlines.format.line.color.rgb = _colour("#E2E8F0")
     axis.tick_labels.font.size = Pt(11)
-    axis.tick_labels.number_format = "0%" if found.percent else "General"
+    axis.tick_labels.number_format = "#,##0" + ("." + "0" * digits if digits else "") + ("%" if found.percent else "")
     axis.tick_labels.number_format_is_linked = False
-    if found.percent and found.high > 1.0:
-        axis.minimum_scale, axis.maximum_scale, axis.major_unit = max(found.low, 0.0), 1.0, 0.2
+    axis.tick_label_position = XL_TICK_LABEL_POSITION.LOW  # not along a line through the middle of the points
     axis.has_title = bool(found.title)
     if found.title:
         axis.axis_title.text_frame.text = found.title

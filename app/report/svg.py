@@ -52,12 +52,10 @@ def ticks_of(axis: Axis, most: int = 6) -> list[tuple[float, str]]:
     """
     if axis.labels:
         return [(float(at), str(text)) for at, text in axis.labels if axis.low <= at <= axis.high]
-    span = axis.high - axis.low
-    step = 10.0 ** math.floor(math.log10(span / most))
-    step *= next(times for times in (1, 2, 5, 10) if span / (step * times) <= most)
+    step = axis.step(most)
     first = math.ceil(axis.low / step - 1e-9)
     places = [(first + i) * step for i in range(int((axis.high - first * step) / step + 1e-9) + 1)]
-    digits = max(0, -math.floor(math.log10(step * (100 if axis.percent else 1)) + 1e-9))
+    digits = axis.digits(step)
     return [(at, _tick(100 * at, digits) + "%" if axis.percent else _tick(at, digits)) for at in places]
 
 

@@ -52,6 +52,20 @@ class Axis:
     percent: bool = False
     labels: tuple[tuple[float, str], ...] = ()
 
+    def step(self, most: int = 6) -> float:
+        """Return a round distance between at most so many marks.
+
+        >>> Axis("", (), 0.0, 1.0).step(), Axis("", (), -3.1, 86.9).step(4)
+        (0.2, 50.0)
+        """
+        span = self.high - self.low
+        step = 10.0 ** math.floor(math.log10(span / most))
+        return step * next(times for times in (1, 2, 5, 10) if span / (step * times) <= most)
+
+    def digits(self, step: float) -> int:
+        """Return how many decimals marks at such a distance need."""
+        return max(0, -math.floor(math.log10(step * (100 if self.percent else 1)) + 1e-9))
+
 
 @dataclass(frozen=True)
 class Rule:

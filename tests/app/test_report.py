@@ -16,6 +16,7 @@ import pypdfium2
 import pytest
 from PIL import ImageFont
 from pptx import Presentation
+from pptx.enum.chart import XL_CHART_TYPE
 from pptx.util import Emu
 from streamlit.testing.v1 import AppTest
 
@@ -272,7 +273,26 @@ def test_slides_have_charts_with_the_numbers_and_everything_fits(
     bars = charts[ladder.title][0].plots[0]
     values = [next(v for v in row if v is not None) for row in zip(*(s.values for s in bars.series), strict=True)]
     assert values == pytest.approx([row[1] for row in ladder.table.rows])
-    assert all(chart.part.chart_workbook.xlsx_part is not None for found in charts.values() for chart in found)
+    for chart in (chart for found in charts.values() for chart in found):
+        assert chart.part.chart_workbook.xlsx_part is not None
+        for axis in [
+            chart.value_axis,
+            *([chart.category_axis] if chart.chart_type == XL_CHART_TYPE.XY_SCATTER else []),
+        ]:
+            _is_marked_roundly(axis)
+
+
+def _is_marked_roundly(axis: Any) -> None:
+    """The ends are marks, there are few of them, and their labels have the decimals that tell them apart."""
+    step = axis.major_unit
+    assert step == pytest.approx(float(f"{step:.0e}")), "one digit"
+    for end in (axis.minimum_scale, axis.maximum_scale):
+        assert end / step == pytest.approx(round(end / step), abs=1e-6)
+    assert 2 <= (axis.maximum_scale - axis.minimum_scale) / step <= 8
+    form = axis.tick_labels.number_format
+    digits = len(form.partition(".")[2].rstrip("%"))
+    shown = 100 * step if form.endswith("%") else step
+    assert round(shown, digits) == pytest.approx(shown)
 
 
 def _fits(shape: Any) -> None:
