@@ -45,7 +45,7 @@ def test_a_finished_run_has_an_answer_a_guarantee_and_both_charts(lang: Language
 
 
 @pytest.mark.parametrize("lang", ["en", "ja"])
-@pytest.mark.parametrize(("key", "value", "part"), [("alpha", 1.5, "1.5"), ("alpha", 0.0, "0"), ("bonus", -3.0, "-3")])
+@pytest.mark.parametrize(("key", "value", "part"), [("alpha", 1.5, "1.5"), ("alpha", 0.0, "0"), ("bonus", -3.0, "−3")])
 def test_a_bad_value_is_one_sentence(
     lang: Language, key: str, value: float, part: str, finished: dict[str, str]
 ) -> None:
