@@ -238,16 +238,10 @@ class RunQueue:
     def record(self, run_id: str, attempt: int, reports: Sequence[Report]) -> bool:
         """Write reports; one with a step that is already there replaces it. False if the attempt is not wanted."""
         step, written, fields = reports[-1]
-        news = {
-            "of_run": run_id,
-            "of_attempt": attempt,
-            "step": step,
-            "written": written,
-            "fields": json.dumps(fields),
-            "reached": max(reached for reached, _, _ in reports),
-        }
+        reached = max(reached for reached, _, _ in reports)
+        latest = {"step": step, "written": written, "fields": json.dumps(fields), "reached": reached}
         with self._database.writing() as connection:
-            wanted = changed(connection, _REPORTED, news)
+            wanted = changed(connection, _REPORTED, {"of_run": run_id, "of_attempt": attempt, **latest})
             if wanted:
                 write_reports(connection, run_id, reports)
         return wanted
@@ -319,19 +313,15 @@ def _of_attempt(run_id: str | BindParameter[str], attempt: int | BindParameter[i
     return update(run).where(run.c.id == run_id, run.c.attempt == attempt, run.c.state == "running")
 
 
-def _reported() -> Update:
-    reached = bindparam("reached", type_=BigInteger)
-    further = reached > func.coalesce(run.c.furthest, -1)
-    return _of_attempt(bindparam("of_run"), bindparam("of_attempt")).values(
-        last_step=bindparam("step"),
-        reported=bindparam("written"),
-        latest=bindparam("fields"),
-        furthest=case((further, reached), else_=run.c.furthest),
-        retries=case((further, RETRIES), else_=run.c.retries),
-    )
-
-
-_REPORTED = _reported()
+_REACHED = bindparam("reached", type_=BigInteger)
+_FURTHER = func.coalesce(run.c.furthest, -1) < _REACHED
+_REPORTED = _of_attempt(bindparam("of_run"), bindparam("of_attempt")).values(
+    last_step=bindparam("step"),
+    reported=bindparam("written"),
+    latest=bindparam("fields"),
+    furthest=case((_FURTHER, _REACHED), else_=run.c.furthest),
+    retries=case((_FURTHER, RETRIES), else_=run.c.retries),
+)
 """What a run reported last. Made once, since making it takes longer than running it."""
 
 
