@@ -110,30 +110,41 @@ def _settle(page: "Page") -> None:
 def _watching(settings: dict[str, Any]) -> Result:
     """Windows without viewers, with one and with many, in turns, beside a long run: processor time and epochs."""
     from jebm_core.runs import RunStore
-    from tests.benchmarks.viewer import Viewer
 
     store = RunStore()
-    run = _started(store, copies=COPIES, reference="marginals", epochs=100_000, time_budget=3600.0)
     found: dict[str, list[dict[str, float]]] = {str(count): [] for count in settings["viewers"]}
-    try:
-        with _served() as (address, server):
-            _wait_for_epochs(store, run)
-            for _ in range(settings["turns"]):
+    with _served() as (address, server):
+        for _ in range(settings["turns"]):
+            # A training of its own for each turn: one that goes on for long stops improving, and ends.
+            run = _started(store, copies=COPIES, reference="marginals", epochs=100_000, time_budget=3600.0)
+            try:
+                _wait_for_epochs(store, run)
                 for count in settings["viewers"]:
-                    viewers = [Viewer(address, "train", f"run={run}&lang=en") for _ in range(count)]
-                    time.sleep(4 + 0.4 * count)  # their first pages
-                    looks = sum(viewer.looks for viewer in viewers)
-                    seen = _window(store, run, server, settings["seconds"])
-                    seen["looks"] = sum(viewer.looks for viewer in viewers) - looks
-                    for viewer in viewers:
-                        viewer.leave()
-                        if viewer.failed:
-                            raise MeasurementError(f"a viewer failed: {viewer.failed}")
-                    found[str(count)].append(seen)
-    finally:
-        store.cancel(run)
-        _wait(store, run, 60)
+                    found[str(count)].append(_watched(store, run, address, server, count, settings["seconds"]))
+            finally:
+                store.cancel(run)
+                _wait(store, run, 60)
     return {"windows": found, "seconds": settings["seconds"]}
+
+
+def _watched(
+    store: "RunStore", run: str, address: str, server: "psutil.Process", count: int, seconds: float
+) -> dict[str, float]:
+    """What so many viewers cost for a while."""
+    from tests.benchmarks.viewer import Viewer
+
+    viewers = [Viewer(address, "train", f"run={run}&lang=en") for _ in range(count)]
+    time.sleep(4 + 0.4 * count)  # their first pages
+    looks = sum(viewer.looks for viewer in viewers)
+    seen = _window(store, run, server, seconds)
+    seen["looks"] = sum(viewer.looks for viewer in viewers) - looks
+    for viewer in viewers:
+        viewer.leave()
+        if viewer.failed:
+            raise MeasurementError(f"a viewer failed: {viewer.failed}")
+    if store.run(run).state.ended:
+        raise MeasurementError("the run ended while it was watched")
+    return seen
 
 
 def _wait_for_epochs(store: "RunStore", run: str) -> None:
