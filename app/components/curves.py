@@ -18,8 +18,8 @@ from app.text import Language
 from app.text.numbers import decimal
 from jebm_core.runs.records import ProgressRow, RunView
 
-_FRESH: Final = 1.0
-"""Seconds for which what one viewer read serves the others."""
+_FRESH: Final = 5.0
+"""Seconds for which the curves of a running training are as somebody read and drew them last."""
 _POINTS, _POINTS_LIVE = 1000, 250
 """Of each curve; while it grows, every viewer is sent it every two seconds."""
 
@@ -41,7 +41,7 @@ class _Reports:
 
 
 def reports_of(view: RunView) -> tuple[ProgressRow, ...]:
-    """Return what a run has reported so far; while it is running, as of a second ago at most."""
+    """Return what a run has reported so far; while it is running, as of five seconds ago at most."""
     return _reports(view.id, view.attempt).read(view.id, 0.0 if view.state.ended else _FRESH)
 
 

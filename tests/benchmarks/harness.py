@@ -16,6 +16,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -43,7 +44,7 @@ SUITES = (
 )
 MODEL_CODE = ("jebm_core/*.py", "jebm_core/spaces/*.py", "jebm_core/decoding/*.py")
 TABLE_CODE = ("jebm_core/tables/*.py",)
-_JUDGES = {"findings", "TARGETS", "COUNTS"}
+_JUDGES = frozenset({"findings", "TARGETS", "COUNTS"})
 
 Result = dict[str, Any]
 Results = Mapping[str, Result]
@@ -140,7 +141,7 @@ def fingerprint(suite: Suite, measurement: Measurement, root: Path = ROOT) -> st
     for pattern in suite.code:
         for path in sorted(root.glob(pattern)):
             digest.update(f"{path.relative_to(root).as_posix()}\0".encode())
-            digest.update(_meaning(path.read_text(encoding="utf-8"), set()).encode())
+            digest.update(_meaning(path.read_text(encoding="utf-8"), frozenset()).encode())
     own = Path(__file__).with_name(f"{suite.name}.py")
     if own.exists():
         digest.update(_meaning(own.read_text(encoding="utf-8"), _JUDGES).encode())
@@ -149,7 +150,8 @@ def fingerprint(suite: Suite, measurement: Measurement, root: Path = ROOT) -> st
     return digest.hexdigest()
 
 
-def _meaning(source: str, without: set[str]) -> str:
+@cache  # each record of each suite asks again
+def _meaning(source: str, without: frozenset[str]) -> str:
     """A module as Python understands it: no comments, no layout, no docstrings, and none of the names ``without``."""
     tree = ast.parse(source)
     tree.body = [node for node in tree.body if not without & _names(node)]

@@ -112,8 +112,8 @@ def test_the_fingerprint_knows_code_from_comments_and_from_judgement(tmp_path: P
     assert mark("def f():  # why\n    return 1\n") == first
     assert mark("def f():\n    return 2\n") != first
     strict, loose = "TARGETS = {1: 2}\nSIZE = 3\n", "TARGETS = {1: 3}\nSIZE = 3\n"
-    assert harness._meaning(strict, {"TARGETS"}) == harness._meaning(loose, {"TARGETS"})
-    assert harness._meaning(strict, set()) != harness._meaning(loose, set())
+    assert harness._meaning(strict, frozenset({"TARGETS"})) == harness._meaning(loose, frozenset({"TARGETS"}))
+    assert harness._meaning(strict, frozenset()) != harness._meaning(loose, frozenset())
 
 
 def test_the_page_names_no_place_and_marks_what_is_outdated(tmp_path: Path) -> None:
