@@ -23,7 +23,6 @@ class Drawing(NamedTuple):
     shown: int
     total: int
     table: pd.DataFrame
-    file: bytes
 
 
 def figure(chart: go.Figure, table: pd.DataFrame, *, key: str, alt: str, muted: bool = False) -> None:
@@ -48,7 +47,7 @@ def prepared(chart: go.Figure, table: pd.DataFrame) -> Drawing:
     if is_night():
         shown = by_night(shown)
     meta: dict[str, int] = layout.get("meta") or {}
-    return Drawing(finding, shown, meta.get("shown", 0), meta.get("total", 0), table, csv_bytes(table))
+    return Drawing(finding, shown, meta.get("shown", 0), meta.get("total", 0), table)
 
 
 def is_night() -> bool:
@@ -70,17 +69,23 @@ def draw(drawing: Drawing, *, key: str, alt: str, muted: bool = False) -> None:
                 shown=count(drawing.shown, lang), total=count(drawing.total, lang)
             )
         )
-    with st.expander(_("Data of this chart"), icon=":material/table_chart:", key=f"{key}_table"):
-        st.dataframe(drawing.table, hide_index=True, key=f"{key}_frame")
-        st.download_button(
-            _("Download as CSV"),
-            drawing.file,
-            file_name=f"jebm_{key}.csv",
-            mime="text/csv",
-            icon=":material/download:",
-            key=f"{key}_download",
-            on_click="ignore",
-        )
+    folded = st.expander(_("Data of this chart"), icon=":material/table_chart:", key=f"{key}_table", on_change="rerun")
+    if folded.open:  # most are never opened; a page of nine charts would send eight tables in vain
+        with folded:
+            _data(drawing.table, key)
+
+
+def _data(table: pd.DataFrame, key: str) -> None:
+    st.dataframe(table, hide_index=True, key=f"{key}_frame")
+    st.download_button(
+        _("Download as CSV"),
+        csv_bytes(table),
+        file_name=f"jebm_{key}.csv",
+        mime="text/csv",
+        icon=":material/download:",
+        key=f"{key}_download",
+        on_click="ignore",
+    )
 
 
 def csv_bytes(table: pd.DataFrame) -> bytes:

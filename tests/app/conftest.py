@@ -28,6 +28,14 @@ def healthy(app: AppTest) -> AppTest:
     return app
 
 
+def with_data(app: AppTest) -> AppTest:
+    """The page after a click on the data under each of its charts."""
+    for block in app.expander:
+        if (block.key or "").endswith("_table"):
+            app.session_state[block.key] = True
+    return healthy(app.run())
+
+
 def wait_until_ended(store: RunStore, run: str, seconds: float = 240.0) -> State:
     """The state in which a run ended."""
     until = time.monotonic() + seconds

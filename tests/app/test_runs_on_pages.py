@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -16,7 +17,7 @@ from jebm_core.runs import RunSpec, RunStore
 from jebm_core.runs.records import State
 from jebm_core.settings import AFFINITIES, DEVICES, LOG_PARTITIONS, PROPOSALS, REFERENCES
 from jebm_core.tables import guess_roles, read_examples, read_table
-from tests.app.conftest import SAMPLES, small_spec, wait_until_ended
+from tests.app.conftest import SAMPLES, small_spec, wait_until_ended, with_data
 
 MAIN = FOLDER.parent / "main.py"
 LANGUAGES: tuple[Language, ...] = ("en", "ja")
@@ -91,6 +92,10 @@ def test_every_page_shows_a_finished_run(lang: Language, depth: str, finished: d
                 named = any(mark in words for mark in ("badge", "- ", "`")) or not any(mark.isalpha() for mark in words)
                 named |= any(version.title in words for version in RunStore().generators.versions())
                 assert named or _has_japanese(words), f"English on a Japanese page: {words}"
+        folded = {key for block in app.expander if (key := block.key or "").endswith("_table")}
+        assert len(folded) == len(app.get("plotly_chart")), page
+        files = {str(button.key) for button in with_data(app).get("download_button")}
+        assert {key.replace("_table", "_download") for key in folded} <= files, page
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
@@ -131,12 +136,17 @@ def test_no_truth_for_outputs_that_the_sample_was_not_made_with(finished: dict[s
 def test_untried_combinations_are_ranked_by_outcome_and_condition(finished: dict[str, str]) -> None:
     app = _open("unseen", finished["assembly"], "ja")
     assert app.selectbox(key="outcome").value == ("result", "pass")
-    before = app.dataframe[-1].value if app.dataframe else None
+    assert translate("No untried combination is at least as plausible as one picked at random.", "ja") in _text(app)
+    app.selectbox(key="outcome").set_value(("", "")).run()
+    before = _ladder(_healthy(app), "ja")
     app.selectbox(key="condition").set_value(3).run()
     assert not _healthy(app).error
-    app.selectbox(key="outcome").set_value(("", "")).run()
-    assert not _healthy(app).error
-    assert before is not None
+    assert not _ladder(app, "ja").equals(before)
+
+
+def _ladder(app: AppTest, lang: Language) -> pd.DataFrame:
+    heading = translate("What counts most", lang)
+    return next(frame.value for frame in app.dataframe if heading in frame.value.columns)
 
 
 def test_intervals_say_whether_they_hold_the_models_own_uncertainty(finished: dict[str, str]) -> None:

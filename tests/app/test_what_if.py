@@ -9,6 +9,7 @@ from streamlit.testing.v1 import AppTest
 from app.charts import MOST_BARS, contribution_bars
 from app.text import Language, translate
 from jebm_core.runs import RunStore
+from tests.app.conftest import with_data
 from tests.app.test_runs_on_pages import LANGUAGES, _has_japanese, _healthy, _open, _text
 
 TYPED = -1
@@ -16,7 +17,9 @@ TYPED = -1
 
 def _terms(app: AppTest) -> list[float]:
     """The contributions of the chart of terms, from its table."""
-    frame = next(frame.value for frame in app.dataframe if list(frame.value.columns[:3]) == ["Kind", "Term", "Before"])
+    frame = next(
+        frame.value for frame in with_data(app).dataframe if list(frame.value.columns[:3]) == ["Kind", "Term", "Before"]
+    )
     return frame.iloc[:, -1].tolist()
 
 
