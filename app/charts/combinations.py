@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
-from app.charts.style import COLOURS, DIVERGING, POINT_LIMIT, QUIET, SYMBOLS, blank, note_points
+from app.charts.style import COLOURS, DIVERGING, POINT_LIMIT, QUIET, SYMBOLS, beside_names, blank, note_points
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,9 @@ def probability_ladder(
         )
     if base_rate is not None:
         figure.add_vline(x=base_rate, line={"color": QUIET, "dash": "dot"})
-    figure.update_xaxes(title_text=probability, tickformat=".3~p", rangemode="tozero", nticks=4, tickangle=0)
+    figure.update_xaxes(
+        title_text=beside_names(probability), tickformat=".3~p", rangemode="tozero", nticks=4, tickangle=0
+    )
     if whole:
         figure.update_xaxes(range=[0.0, 1.03])
     figure.update_yaxes(categoryorder="array", categoryarray=rungs[::-1])

@@ -7,7 +7,7 @@ from typing import Any, Final
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from app.charts.style import COLOURS, QUIET, SYMBOLS, bars, blank, note_points
+from app.charts.style import COLOURS, QUIET, SYMBOLS, bars, beside_names, blank, note_points
 
 _ROW: Final = 34
 _FRAME: Final = 66
@@ -78,5 +78,5 @@ def gains(names: Sequence[str], series: Sequence[GainSeries], *, title: str, axi
         figure.add_vline(x=0, line={"color": QUIET, "dash": "dot"}, row=row, col=1)  # pyright: ignore[reportArgumentType]
         figure.update_xaxes(range=[-1.15 * reach, 1.15 * reach], nticks=7, row=row, col=1)
     figure.update_yaxes(categoryorder="array", categoryarray=list(names)[::-1], showgrid=False)
-    figure.update_xaxes(title_text=axis, row=len(series), col=1)
+    figure.update_xaxes(title_text=beside_names(axis), row=len(series), col=1)
     return note_points(figure, shown, len(names) * len(series))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from app.charts.style import COLOURS, QUIET, blank, note_points, wrapped
+from app.charts.style import COLOURS, QUIET, beside_names, blank, note_points, wrapped
 
 MOST_BARS = 12
 
@@ -22,8 +22,8 @@ def contribution_bars(
     """
     shown = min(len(names), MOST_BARS)
     # Two terms may have one name; a bar each.
-    rungs = [f"{place + 1}. {wrapped(name, 44)}" for place, name in enumerate(names[:shown])]
-    figure = blank(title, height=120 + 32 * shown, legend=False)
+    rungs = [f"{place + 1}. {wrapped(name, 34)}" for place, name in enumerate(names[:shown])]
+    figure = blank(title, height=120 + 36 * shown, legend=False)
     figure.add_bar(
         x=list(values[:shown]),
         y=rungs,
@@ -38,7 +38,11 @@ def contribution_bars(
         hovertemplate="%{y}: %{x:+.3f}<extra></extra>",
     )
     figure.add_vline(x=0, line={"color": QUIET, "width": 1})
-    reach = max((abs(value) for value in values[:shown]), default=1.0) * 1.25 or 1.0
-    figure.update_xaxes(title_text=axis, range=[min(-reach * (min(values, default=0) < 0), -0.1 * reach), reach])
-    figure.update_yaxes(categoryorder="array", categoryarray=rungs[::-1], ticks="", showgrid=False)
+    reach = max((abs(value) for value in values[:shown]), default=1.0) * 1.5 or 1.0
+    figure.update_xaxes(
+        title_text=beside_names(axis), range=[min(-reach * (min(values, default=0) < 0), -0.1 * reach), reach]
+    )
+    figure.update_yaxes(
+        categoryorder="array", categoryarray=rungs[::-1], ticks="", showgrid=False, tickfont={"size": 12}
+    )
     return note_points(figure, shown, len(names))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from app.charts.style import COLOURS, QUIET, blank, note_points
+from app.charts.style import COLOURS, QUIET, beside_names, blank, note_points
 
 MOST_SHARES = 20
 
@@ -42,7 +42,9 @@ def funnel(stages: Sequence[str], counts: Sequence[int], shown: Sequence[str], *
     ticks = list(range(0, math.ceil(highest) + 1, step))
     raised = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
     labels = [f"{10**power:,}" if power < 4 else f"10{str(power).translate(raised)}" for power in ticks]
-    figure.update_xaxes(title_text=axis, tickvals=ticks, ticktext=labels, tickangle=0, range=[0, highest * 1.04])
+    figure.update_xaxes(
+        title_text=beside_names(axis), tickvals=ticks, ticktext=labels, tickangle=0, range=[0, highest * 1.04]
+    )
     figure.update_yaxes(categoryorder="array", categoryarray=list(stages)[::-1], ticks="", showgrid=False)
     return note_points(figure, len(stages), len(stages))
 
@@ -79,6 +81,6 @@ def share_gaps(
             marker={"color": colour, "symbol": symbol, "size": 10},
             hovertemplate="%{y}: %{x:.1%}<extra></extra>",
         )
-    figure.update_xaxes(title_text=axis, tickformat=".0%", rangemode="tozero")
+    figure.update_xaxes(title_text=beside_names(axis), tickformat=".0%", rangemode="tozero")
     figure.update_yaxes(categoryorder="array", categoryarray=rungs[::-1])
     return note_points(figure, len(order), len(order))

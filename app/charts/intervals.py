@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 
 import plotly.graph_objects as go
 
-from app.charts.style import COLOURS, SYMBOLS, bars, blank, note_points
+from app.charts.style import COLOURS, SYMBOLS, bars, beside_names, blank, note_points
 
 
 def compared(
@@ -34,6 +34,6 @@ def compared(
             marker={"color": COLOURS[style], "symbol": SYMBOLS[min(place, len(SYMBOLS) - 1)], "size": 11},
             hovertemplate="%{y}: %{x}<extra></extra>",
         )
-    figure.update_xaxes(title_text=axis, tickformat=tickformat)
+    figure.update_xaxes(title_text=beside_names(axis), tickformat=tickformat)
     figure.update_yaxes(categoryorder="array", categoryarray=list(names)[::-1])
     return note_points(figure, len(names), len(names))

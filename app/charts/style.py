@@ -17,6 +17,8 @@ TEXT: Final = "#0F172A"
 QUIET: Final = "#475569"
 GRID: Final = "#E2E8F0"
 POINT_LIMIT: Final = 5_000
+_LATIN: Final = 0x2E7F
+"""The last of the narrow letters, which stand apart by spaces."""
 _BY_NIGHT: Final = {
     "#1D4ED8": "#7DB4FF",
     "#D55E00": "#FF9D5C",
@@ -57,7 +59,7 @@ def blank(title: str, *, height: int = 420, legend: bool = True) -> go.Figure:
         meta={"shown": 0, "total": 0},
     )
     axis = {"gridcolor": GRID, "linecolor": QUIET, "zerolinecolor": GRID, "automargin": True, "ticks": "outside"}
-    axis |= {"tickcolor": GRID, "title": {"font": {"color": QUIET}, "standoff": 12}}
+    axis |= {"tickcolor": GRID, "title": {"font": {"color": QUIET, "size": 13}, "standoff": 12}}
     figure.update_xaxes(**axis)
     figure.update_yaxes(**axis)
     return figure
@@ -99,12 +101,31 @@ def wrapped(title: str, limit: int = 96) -> str:
     """
     lines, line, width = [], "", 0
     for word in _words(title):
-        cost = sum(2 if ord(mark) > 0x2E7F else 1 for mark in word)
+        cost = sum(2 if ord(mark) > _LATIN else 1 for mark in word)
         if line and width + cost > limit:
             lines.append(line.strip())
             line, width = "", 0
         line, width = line + word, width + cost
     return "<br>".join([*lines, line.strip()])
+
+
+def unwrapped(text: str) -> str:
+    """Return a wrapped text on one line again.
+
+    >>> unwrapped("one<br>two"), unwrapped("一つ、<br>二つ")
+    ('one two', '一つ、二つ')
+    """
+    lines = text.split("<br>")
+    return "".join(f"{line} " if ord(line[-1:] or " ") <= _LATIN else line for line in lines[:-1]) + lines[-1]
+
+
+def beside_names(axis: str) -> str:
+    """Return the title of an axis that names at its side leave little room, as on a telephone.
+
+    >>> beside_names("Probability of an unseen combination")
+    'Probability of an unseen<br>combination'
+    """
+    return wrapped(axis, 26)
 
 
 def thinned(total: int, limit: int = POINT_LIMIT) -> np.ndarray:

@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from app.charts.style import by_night
+from app.charts.style import by_night, unwrapped
 from app.components import place
 from app.components.language import _
 from app.components.plain import escape
@@ -42,7 +42,7 @@ def prepared(chart: go.Figure, table: pd.DataFrame) -> Drawing:
     """Return what `figure` would draw. This is the costly part; where many look at the same chart, keep it."""
     layout: dict[str, Any] = chart.to_dict()["layout"]
     # The page sets the finding in its own text, which wraps at any width; the figure keeps it for reports.
-    finding = escape(layout["title"]["text"].replace("<br>", " " if place.language() == "en" else ""))
+    finding = escape(unwrapped(layout["title"]["text"]))
     shown = go.Figure(chart).update_layout(title_text="", margin_t=40 if layout["showlegend"] else 12)
     if is_night():
         shown = by_night(shown)

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import plotly.graph_objects as go
 
+from app.charts.style import unwrapped
+
 Position = float | str
 _FIRST = "#1D4ED8"
 _PART = re.compile(r"<[^>]+>")
@@ -212,4 +214,4 @@ def _heading(layout: Mapping[str, Any], domain: Sequence[float]) -> str:
 
 
 def _plain(text: str) -> str:
-    return _PART.sub(" ", text)
+    return _PART.sub(" ", unwrapped(text))
