@@ -18,6 +18,7 @@ from app.charts.learning import LearningPoints, learning
 from app.charts.partition import AuditedGroup, error_histogram, estimated_against_true, learned_against_audited
 from app.charts.style import COLOURS, FONT, POINT_LIMIT
 from app.charts.training import TrainingHistory, TrainingLabels, training_curves
+from app.charts.trials import TrialPoints, trade_off
 
 __all__ = [
     "COLOURS",
@@ -32,6 +33,7 @@ __all__ = [
     "ReliabilitySeries",
     "TrainingHistory",
     "TrainingLabels",
+    "TrialPoints",
     "co_occurrence",
     "combination_frequency",
     "compared",
@@ -45,6 +47,7 @@ __all__ = [
     "probability_ladder",
     "reliability",
     "share_gaps",
+    "trade_off",
     "training_curves",
     "transform_histogram",
 ]

@@ -10,13 +10,22 @@ from app.components.live_run import POLL_SECONDS
 from app.components.plain import escape
 from app.components.problem import problem
 from app.components.storage import run_of, start_run, store
-from app.text.numbers import duration
+from app.text.numbers import count, decimal, duration
 from jebm_core.errors import UserError
-from jebm_core.runs.records import RunView, State
+from jebm_core.runs.records import SWEEP, RunSpec, RunView, State
 
 
 def study(
-    parent: RunView, kind: str, label: str, icon: str, *, method: str = "", source: str = "", disabled: bool = False
+    parent: RunView,
+    kind: str,
+    label: str,
+    icon: str,
+    *,
+    method: str = "",
+    source: str = "",
+    disabled: bool = False,
+    work: RunSpec | None = None,
+    instead_of: str = "",
 ) -> RunView | None:
     """Draw how the newest work of one kind about a run stands, and return it once it has succeeded.
 
@@ -25,16 +34,18 @@ def study(
         label: of the button that starts it.
         method, source: as in `RunSpec`; another method or source is another work.
         disabled: it can't be started.
+        work: what is to be done, where that is more than the run's own description with a method and a source.
+        instead_of: a finished work that is to be done anew.
     """
     key = kind.replace("-", "_")
-    wanted = replace(parent.spec, method=method, source=source or parent.spec.source)
+    wanted = work or replace(parent.spec, method=method, source=source or parent.spec.source)
     alike = [
         view
         for view in store().about(parent.id, kind)
         if (view.spec.method, view.spec.source) == (wanted.method, wanted.source)
     ]
     latest = alike[0] if alike else None
-    if latest is not None and latest.state is State.SUCCEEDED:
+    if latest is not None and latest.state is State.SUCCEEDED and latest.id != instead_of:
         return latest
     if latest is not None and not latest.state.ended:
         store().ensure_runner()
@@ -64,7 +75,10 @@ def _under_way(run_id: str, key: str) -> None:
         values = {} if view.progress is None else view.progress.values
         done, of = values.get("epoch"), values.get("epochs")
         share = done / of if isinstance(done, int) and isinstance(of, int) and of else 0.0
-        if view.state is State.QUEUED:
+        if view.spec.kind_of_work == SWEEP and of:
+            # It waits in the queue itself while its trials run: what came out so far says more.
+            _trials_so_far(int(str(done)), int(str(of)), values.get("held_out_objective"))
+        elif view.state is State.QUEUED:
             before = store().waiting_before(run_id)
             st.markdown(
                 _("Runs before this one: {count}. It starts by itself.").format(count=before)
@@ -83,3 +97,12 @@ def _under_way(run_id: str, key: str) -> None:
         elif st.button(_("Cancel"), key=f"cancel_{key}", icon=":material/cancel:"):
             store().cancel(run_id)
             st.rerun()
+
+
+def _trials_so_far(done: int, wanted: int, best: object) -> None:
+    lang = place.language()
+    st.progress(min(done / wanted, 1.0))
+    facts = [_("{done} of {wanted} trials").format(done=count(done, lang), wanted=count(wanted, lang))]
+    if isinstance(best, float):
+        facts.append(_("the best so far: {objective} nat").format(objective=decimal(best, lang, 3)))
+    st.caption(" · ".join(facts))

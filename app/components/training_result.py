@@ -7,6 +7,7 @@ import streamlit as st
 
 from app.components import place
 from app.components.answer import Quantity, answer_line, quantities
+from app.components.better_settings import better_settings
 from app.components.curves import curves, reports_of
 from app.components.empty import explain
 from app.components.language import _, sentence
@@ -86,6 +87,8 @@ def training_result(view: RunView) -> None:
     )
     curves(view)
     more_rows(view)
+    if place.is_expert():
+        better_settings(view)
     later_rows(view, verdict)
     explain(
         r"\min_{g,\tau}\; \mathbb{E}_{(x,y)}\big[\tau(x) - g(x,y)\big]"
