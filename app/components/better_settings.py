@@ -185,6 +185,7 @@ def _outcome(view: RunView, found: Mapping[str, Any]) -> None:
     best = next((trial for trial in trials if trial["number"] == found["best"]), None)
     if best is None or best["number"] == 1:
         return
+    _side_by_side(next(trial for trial in trials if trial["number"] == 1), best)
     st.caption(
         _(
             "The best of many trials looks better than it is, as it was picked for that. The held-out rows took no "
@@ -235,6 +236,22 @@ def _table(trials: Sequence[Mapping[str, Any]], seconds: str, nll: str) -> pd.Da
             _("Epochs"): [trial["epochs"] for trial in trials],
         }
     ).round(4)
+
+
+def _side_by_side(first: Mapping[str, Any], best: Mapping[str, Any]) -> None:
+    """Draw what the best trial gains and what it pays for that: a log-partition may be worse."""
+    lang = place.language()
+    number = _("Trial {number}").format(number=best["number"])
+    rows = {
+        _("−log p, nat"): [decimal(trial["held_out_nll"], lang, 3) for trial in (first, best)],
+        _("Error of the log-partition, nat"): [
+            decimal(trial["log_partition_error"], lang, 3) for trial in (first, best)
+        ],
+        _("Duration"): [duration(trial["seconds"], lang) for trial in (first, best)],
+        _("Settings"): ["–", escape(_settings(best))],
+    }
+    names = [_("The settings of this run"), number]
+    st.table(pd.DataFrame.from_dict(rows, orient="index", columns=names).rename_axis(_("Validation rows")))
 
 
 def _state(name: str) -> str:

@@ -15,8 +15,8 @@ from jebm_core.settings import HoldOutMode
 STAGES = ("reference", "baseline", "training", "log-partition", "audit", "replicates", "evaluation")
 """Of a fit, in their order."""
 FIT, RECALIBRATE, LEARNING_CURVE, DRIFT, SWEEP = "fit", "recalibrate", "learning-curve", "drift", "sweep"
-"""Kinds of work: all but the first and the last are about another run, their parent. Fits are the trials of a sweep
-where it is their parent."""
+"""Kinds of work: all but the first and the last are about another run, their parent; a sweep may be. Fits are the
+trials of a sweep where it is their parent."""
 STAGES_OF = {
     FIT: STAGES,
     RECALIBRATE: ("recalibration", "evaluation"),
