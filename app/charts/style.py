@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 import plotly.graph_objects as go
+import plotly.io
 
 COLOURS: Final = ("#1D4ED8", "#D55E00", "#009E73", "#7C2D12", "#111827", "#475569")
 SYMBOLS: Final = ("circle", "diamond", "square", "triangle-up", "x", "cross")
@@ -17,6 +18,8 @@ TEXT: Final = "#0F172A"
 QUIET: Final = "#475569"
 GRID: Final = "#E2E8F0"
 POINT_LIMIT: Final = 5_000
+# Plotly's own style would be copied, checked and sent with every figure, to be overruled here.
+plotly.io.templates.default = None  # pyright: ignore[reportAttributeAccessIssue]
 _LATIN: Final = 0x2E7F
 """The last of the narrow letters, which stand apart by spaces."""
 _BY_NIGHT: Final = {
