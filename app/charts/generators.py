@@ -42,9 +42,7 @@ def funnel(stages: Sequence[str], counts: Sequence[int], shown: Sequence[str], *
     ticks = list(range(0, math.ceil(highest) + 1, step))
     raised = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
     labels = [f"{10**power:,}" if power < 4 else f"10{str(power).translate(raised)}" for power in ticks]
-    figure.update_xaxes(
-        title_text=beside_names(axis), tickvals=ticks, ticktext=labels, tickangle=0, range=[0, highest * 1.04]
-    )
+    figure.update_xaxes(title_text=axis, tickvals=ticks, ticktext=labels, tickangle=0, range=[0, highest * 1.04])
     figure.update_yaxes(categoryorder="array", categoryarray=list(stages)[::-1], ticks="", showgrid=False)
     return note_points(figure, len(stages), len(stages))
 

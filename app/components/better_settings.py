@@ -219,7 +219,13 @@ def _settings(trial: Mapping[str, Any]) -> str:
     """Return what a trial tried, in words."""
     if not trial["choice"]:
         return _("The settings of this run")
-    return " · ".join(_(WORDS[str(value)]) if str(value) in WORDS else str(value) for value in trial["choice"].values())
+    return " · ".join(_value(value) for value in trial["choice"].values())
+
+
+def _value(value: str | int) -> str:
+    if isinstance(value, int):
+        return _("{count} draws").format(count=count(value, place.language()))
+    return _(WORDS[value]) if value in WORDS else value
 
 
 def _table(trials: Sequence[Mapping[str, Any]], seconds: str, nll: str) -> pd.DataFrame:
