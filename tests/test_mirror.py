@@ -193,6 +193,7 @@ def test_a_run_is_copied_when_it_has_ended(store: RunStore, tmp_path: Path, monk
 
     monkeypatch.setenv("JEBM_TEST_WORK", "1")
     (tmp_path / "mlflow").mkdir()
+    monkeypatch.chdir(tmp_path / "mlflow")  # as in `server`
     with tracking_server(tmp_path / "mlflow") as (url, _):
         monkeypatch.setenv("JEBM_MLFLOW", url)
         run = store.submit(working_spec(store, steps=4))
