@@ -127,7 +127,7 @@ def co_occurrence(
         zmax=limits[1],
         xgap=1,
         ygap=1,
-        colorbar={"title": {"text": scale, "side": "right"}, "thickness": 12, "outlinewidth": 0},
+        colorbar={"title": {"text": scale, "side": "right", "font": {"size": 13}}, "thickness": 12, "outlinewidth": 0},
     )
     tick = {"size": 11 if len(shown) <= 30 else 9}
     axis = {"tickmode": "array", "tickvals": positions, "ticktext": shown, "tickfont": tick}

@@ -29,19 +29,20 @@ def store() -> RunStore:
     return RunStore(who=person.who())
 
 
-def recent_runs(limit: int = 8) -> tuple[RunView, ...]:
-    """Return the newest runs of the open project, and see to it that queued ones have a runner, even after a restart of
-    the machine."""
-    runs = runs_here(limit)
+def recent_runs(limit: int = 8, *, trials: bool = False) -> tuple[RunView, ...]:
+    """Return the newest runs of the open project, with trials of settings or without, and see to it that queued ones
+    have a runner, even after a restart of the machine."""
+    kept = store()
+    runs = kept.list_runs(limit, project=projects.current(kept), trials=trials)
     if any(not run.state.ended for run in runs):
         store().ensure_runner()
     return runs
 
 
-def runs_here(limit: int | None = None) -> tuple[RunView, ...]:
+def runs_here() -> tuple[RunView, ...]:
     """Return the runs of the open project, the newest first."""
     kept = store()
-    return kept.list_runs(limit, project=projects.current(kept))
+    return kept.list_runs(project=projects.current(kept))
 
 
 def project_here() -> str:

@@ -24,7 +24,7 @@ _MOST_LISTED = 10_000
 def page() -> None:
     """Draw the page: the comparison in the link, what is under way, and every run."""
     page_heading(_("Compare"), _("Which run is better, and is the difference real?"))
-    runs = recent_runs(_MOST_LISTED)
+    runs = recent_runs(_MOST_LISTED, trials=True)
     if not runs:
         empty_state(
             _("No run yet"),

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import final
 
-from sqlalchemy import ColumnElement, func, insert, select, update
+from sqlalchemy import ColumnElement, func, insert, or_, select, update
 
 from jebm_core.errors import UserError
 from jebm_core.runs.database import Database, changed, explained
@@ -167,11 +167,14 @@ class RunStore:
             raise no_such_run(run_id, str(self.home.folder))
         return view_of(row, time.time())
 
-    def list_runs(self, limit: int | None = None, project: str | None = None) -> tuple[RunView, ...]:
-        """All runs that bring a model, or the newest ``limit`` of them, or those of a project, newest first; `about`
-        finds studies of them."""
+    def list_runs(
+        self, limit: int | None = None, project: str | None = None, *, trials: bool = True
+    ) -> tuple[RunView, ...]:
+        """All runs that bring a model, or the newest ``limit`` of them, or those of a project, newest first, with the
+        trials of sweeps or without; `about` finds studies of them."""
         theirs = () if project is None else (run.c.project == project,)
-        return self._views(run.c.kind.not_in(STUDIES), *theirs, limit=limit)
+        alone = () if trials else (or_(run.c.kind != FIT, run.c.parent == ""),)
+        return self._views(run.c.kind.not_in(STUDIES), *theirs, *alone, limit=limit)
 
     def about(self, run_id: str, kind: str) -> tuple[RunView, ...]:
         """The works of one kind about a run, newest first; with no run, those that are about none: sweeps."""

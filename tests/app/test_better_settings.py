@@ -9,7 +9,7 @@ from app.components import place
 from app.components.better_settings import answer
 from app.text import Language
 from jebm_core.runs import RunStore
-from jebm_core.runs.records import SWEEP, State
+from jebm_core.runs.records import FIT, SWEEP, State
 from tests.app.conftest import healthy, wait_until_ended, with_data
 from tests.app.test_studies import keys, opened, said
 
@@ -58,6 +58,17 @@ def test_a_trial_keeps_what_the_run_was_made_with(run: str) -> None:
     assert first.settings == {**mine.settings, "replicates": 0}
     assert second.settings == {**mine.settings, "replicates": 0} | found["trials"][1]["choice"]
     assert (first.dataset, first.seed, first.hold_out_fraction) == (mine.dataset, mine.seed, mine.hold_out_fraction)
+
+
+def test_trials_do_not_crowd_out_the_runs_that_people_started(run: str) -> None:
+    store = RunStore()
+    trials = {view.id for view in store.about(tried(run), FIT)}
+    assert trials <= {view.id for view in store.list_runs()}
+    assert not trials & {view.id for view in store.list_runs(trials=False)}
+    assert run in {view.id for view in store.list_runs(trials=False)}
+    shown = keys(opened(run, "views/overview.py"))
+    assert f"run_{run}" in shown
+    assert not {f"run_{trial}" for trial in trials} & set(shown)
 
 
 def test_trials_are_offered_again_and_need_something_to_try(run: str) -> None:
