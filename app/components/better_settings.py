@@ -14,9 +14,10 @@ from app.components.figure import figure
 from app.components.language import _, sentence
 from app.components.plain import escape
 from app.components.problem import problem
+from app.components.run_differences import SETTINGS
 from app.components.run_list import state_word
-from app.components.storage import model_record, run_of, schema_of, store, study_of
-from app.components.study import study
+from app.components.storage import model_record, run_of, schema_of, store
+from app.components.study import finding, study
 from app.components.train_settings import WITH_A_SOURCE, WORDS
 from app.text import marked
 from app.text.numbers import count, decimal, duration
@@ -26,15 +27,9 @@ from jebm_core.runs.records import SWEEP, RunSpec, RunView, State
 from jebm_core.runs.search_space import SearchSpace, default_space, size_of
 from jebm_core.runs.slots import slots
 from jebm_core.runs.sweeping import sweep_spec
+from jebm_core.runs.trials import PRUNED
 
 TRIALS: Final = (3, 6, 12, 24)
-SETTINGS: Final[Mapping[str, str]] = {
-    "affinity": marked("Score (affinity)"),
-    "reference": marked("Reference distribution"),
-    "log_partition": marked("Log-partition"),
-    "samples": marked("Draws per case and step"),
-}
-PRUNED: Final = "pruned"
 _EARLY: Final = marked("Stopped early")
 _INSTEAD: Final = "sweep_instead_of"
 
@@ -64,10 +59,8 @@ def better_settings(view: RunView) -> None:
     )
     if done is None:
         return
-    try:
-        found = study_of(done.id)
-    except UserError as error:
-        problem(error, title=_("The numbers of this run can't be read"))
+    found = finding(done)
+    if found is None:
         return
     _outcome(view, found)
     if st.button(_("Try again"), key="sweep_again", icon=":material/replay:"):
@@ -128,7 +121,7 @@ def _asked(view: RunView) -> RunSpec | None:
             )
         )
     # Replicates say how sure a model is, not how good: here they would take most of the time.
-    fit = replace(view.spec, parent=view.id, settings={**view.spec.settings, "replicates": 0})
+    fit = replace(view.spec, settings={**view.spec.settings, "replicates": 0})
     return sweep_spec(fit, trials, space, at_once=len(slots()))
 
 

@@ -70,7 +70,7 @@ def draw(drawing: Drawing, *, key: str, alt: str, muted: bool = False) -> None:
             )
         )
     folded = st.expander(_("Data of this chart"), icon=":material/table_chart:", key=f"{key}_table", on_change="rerun")
-    if folded.open:  # most are never opened; a page of nine charts would send eight tables in vain
+    if folded.open:  # most are never opened
         with folded:
             _data(drawing.table, key)
 

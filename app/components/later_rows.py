@@ -11,8 +11,8 @@ from app.components.answer import Quantity, quantities
 from app.components.language import _
 from app.components.plain import escape
 from app.components.problem import problem
-from app.components.storage import keep_later_rows, store, study_of
-from app.components.study import study
+from app.components.storage import keep_later_rows, store
+from app.components.study import finding, study
 from app.components.verdict import Verdict
 from app.text import marked
 from app.text.numbers import Interval, count, decimal, percent, percent_interval
@@ -46,10 +46,8 @@ def later_rows(view: RunView, verdict: Verdict) -> None:
     done = study(view, DRIFT, _("Compare"), ":material/compare_arrows:", source=source)
     if done is None:
         return
-    try:
-        found = study_of(done.id)
-    except UserError as error:
-        problem(error, title=_("The numbers of this run can't be read"))
+    found = finding(done)
+    if found is None:
         return
     _shown(found, verdict)
 

@@ -10,11 +10,8 @@ from app.charts import LearningPoints, learning
 from app.components import place
 from app.components.figure import figure
 from app.components.language import _
-from app.components.problem import problem
-from app.components.storage import study_of
-from app.components.study import study
+from app.components.study import finding, study
 from app.text.numbers import count, decimal
-from jebm_core.errors import UserError
 from jebm_core.runs.records import LEARNING_CURVE, RunView
 
 
@@ -30,10 +27,8 @@ def more_rows(view: RunView) -> None:
             )
         )
         return
-    try:
-        found = study_of(done.id)
-    except UserError as error:
-        problem(error, title=_("The numbers of this run can't be read"))
+    found = finding(done)
+    if found is None:
         return
     _curve(found)
 

@@ -35,7 +35,7 @@ def recent_runs(limit: int = 8, *, trials: bool = False) -> tuple[RunView, ...]:
     kept = store()
     runs = kept.list_runs(limit, project=projects.current(kept), trials=trials)
     if any(not run.state.ended for run in runs):
-        store().ensure_runner()
+        kept.ensure_runner()
     return runs
 
 

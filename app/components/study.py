@@ -1,6 +1,8 @@
 """Work about a finished run, started from its page: offered, waiting, going on, failed, or done."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import streamlit as st
 
@@ -9,7 +11,7 @@ from app.components.language import _, sentence
 from app.components.live_run import POLL_SECONDS
 from app.components.plain import escape
 from app.components.problem import problem
-from app.components.storage import run_of, start_run, store
+from app.components.storage import run_of, start_run, store, study_of
 from app.text.numbers import count, decimal, duration
 from jebm_core.errors import UserError
 from jebm_core.runs.records import SWEEP, RunSpec, RunView, State
@@ -64,6 +66,15 @@ def study(
             return None
         st.rerun()
     return None
+
+
+def finding(done: RunView) -> Mapping[str, Any] | None:
+    """Return what a finished study found out, or draw why it can't be read."""
+    try:
+        return study_of(done.id)
+    except UserError as error:
+        problem(error, title=_("The numbers of this run can't be read"))
+        return None
 
 
 @st.fragment(run_every=POLL_SECONDS)

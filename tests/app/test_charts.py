@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 import pytest
 
 from app import charts
-from app.charts.style import DASHES, SYMBOLS, thinned, wrapped
+from app.charts.style import DASHES, SYMBOLS, blank, thinned, wrapped
 
 
 def _points(figure: go.Figure) -> int:
@@ -156,3 +156,18 @@ def test_estimates_over_the_truth_keep_their_bars() -> None:
     ).to_dict()
     np.testing.assert_allclose(figure["data"][0]["error_y"]["array"], [0.1, 0.0])
     np.testing.assert_allclose(figure["data"][0]["error_y"]["arrayminus"], [0.5, 0.1])
+
+
+def test_trials_stand_by_their_standing_and_empty_ones_are_left_out() -> None:
+    best = charts.TrialPoints("best", [2], [4.0], [7.9], ["b"])
+    none = charts.TrialPoints("none", [], [], [], [])
+    others = charts.TrialPoints("others", [1, 3], [5.0, 6.0], [8.1, 8.3], ["a", "c"])
+    chart = charts.trade_off([best, none, others], title="A finding", seconds="s", nll="nat")
+    assert [(trace.name, *trace.text) for trace in chart.data] == [("best", "2"), ("others", "1", "3")]
+    assert chart.data[0].marker.symbol != chart.data[1].marker.symbol, "not colour alone"
+    assert chart.layout.meta == {"shown": 3, "total": 3}
+
+
+def test_a_figure_carries_no_style_but_its_own() -> None:
+    assert not blank("A finding").to_dict()["layout"].get("template")
+    assert len(blank("A finding").to_json()) < 3000
