@@ -2,11 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import plotly.graph_objects as go
 
 from app.charts.style import COLOURS, DIVERGING, POINT_LIMIT, QUIET, SYMBOLS, beside_names, blank, note_points
+
+MOST_COLUMN_NAMES = 20
+"""More names than these, side by side, cover each other on a telephone."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +101,12 @@ def co_occurrence(
     scale: str,
     limits: tuple[float, float] = (-1.0, 1.0),
     groups: Sequence[int] | None = None,
+    group_names: Sequence[str] = (),
 ) -> go.Figure:
     """Return a heat map of pairs; white is the middle of the scale, an empty cell a pair that says nothing.
+
+    Rows carry their names. Columns carry those of their groups; without groups the same names, or numbers where names
+    would cover each other on a narrow screen.
 
     Args:
         matrix: one value a pair, ``[item, item]``; NaN leaves the cell empty. At most 70 items: more can't be read.
@@ -106,7 +114,8 @@ def co_occurrence(
         title: the finding.
         scale: what a colour means, with its unit.
         limits: the ends of the colour scale.
-        groups: the slot each row belongs to; lines are drawn between slots.
+        groups: the slot each row belongs to, in blocks; lines are drawn between slots.
+        group_names: what the slots are called, by the number in ``groups``.
 
     Raises:
         ValueError: the matrix is larger than a figure may hold.
@@ -114,7 +123,11 @@ def co_occurrence(
     if matrix.size > POINT_LIMIT:
         raise ValueError(f"expected at most {POINT_LIMIT} pairs, found {matrix.size}; choose the items to show")
     shown = [name if len(name) <= 30 else name[:29] + "…" for name in names]
-    positions = list(range(len(shown)))
+    positions = list(range(1, 1 + len(shown)))
+    blocks = _blocks(groups or [])
+    columns = [((first + last) / 2, group_names[group]) for group, first, last in blocks]
+    columns = columns or list(zip(positions, shown, strict=True))
+    numbered = len(columns) > MOST_COLUMN_NAMES
     figure = blank(title, height=200 + max(240, 15 * len(shown)), legend=False)
     figure.add_heatmap(
         z=[[None if np.isnan(cell) else float(cell) for cell in row] for row in matrix],
@@ -127,18 +140,38 @@ def co_occurrence(
         zmax=limits[1],
         xgap=1,
         ygap=1,
-        colorbar={"title": {"text": scale, "side": "right", "font": {"size": 13}}, "thickness": 12, "outlinewidth": 0},
+        colorbar={  # above: at the side it would take a third of a narrow screen
+            "title": {"text": scale, "side": "top", "font": {"size": 13}},
+            "orientation": "h",
+            "y": 1.0,
+            "yanchor": "bottom",
+            "thickness": 10,
+            "outlinewidth": 0,
+            "nticks": 5,
+        },
     )
-    tick = {"size": 11 if len(shown) <= 30 else 9}
-    axis = {"tickmode": "array", "tickvals": positions, "ticktext": shown, "tickfont": tick}
-    axis |= {"showgrid": False, "zeroline": False}
-    figure.update_xaxes(**axis, tickangle=-60)
-    figure.update_yaxes(**axis, autorange="reversed")
-    if groups is not None:
-        for at in (i for i in range(1, len(shown)) if groups[i] != groups[i - 1]):
-            figure.add_vline(x=at - 0.5, line={"color": QUIET, "width": 1})
-            figure.add_hline(y=at - 0.5, line={"color": QUIET, "width": 1})
+    axis = {"tickfont": {"size": 11 if len(shown) <= 30 else 9}, "showgrid": False, "zeroline": False}
+    rows = [f"{at}. {name}" for at, name in zip(positions, shown, strict=True)] if numbered else shown
+    figure.update_yaxes(**axis, tickmode="array", tickvals=positions, ticktext=rows, autorange="reversed")
+    if numbered:
+        figure.update_xaxes(**axis, tickformat="d")
+    else:
+        at, names = zip(*columns, strict=True)
+        figure.update_xaxes(**axis, tickmode="array", tickvals=at, ticktext=names, autotickangles=[0, -60])
+    for _group, first, _last in blocks[1:]:
+        figure.add_vline(x=first - 0.5, line={"color": QUIET, "width": 1})
+        figure.add_hline(y=first - 0.5, line={"color": QUIET, "width": 1})
     return note_points(figure, matrix.size, matrix.size)
+
+
+def _blocks(groups: Sequence[int]) -> list[tuple[int, int, int]]:
+    """Return each run of equal groups: the group, and the first and last position of its rows, from 1."""
+    runs, start = [], 1
+    for group, rows in groupby(groups):
+        length = len(list(rows))
+        runs.append((group, start, start + length - 1))
+        start += length
+    return runs
 
 
 def combination_frequency(

@@ -9,16 +9,13 @@ from app.charts.style import COLOURS, QUIET, beside_names, blank, note_points, w
 MOST_BARS = 12
 
 
-def contribution_bars(
-    names: Sequence[str], values: Sequence[float], *, title: str, axis: str, number: str = "%{x:+.2f}"
-) -> go.Figure:
+def contribution_bars(names: Sequence[str], values: Sequence[float], *, title: str, axis: str) -> go.Figure:
     """Return one bar a term, the largest in size first; those that add point right, those that take point left.
 
     Args:
         names: in the order of the values, the largest first; at most `MOST_BARS` are drawn.
         title: the finding.
         axis: what a bar measures, with its unit.
-        number: how a bar's value is written.
     """
     shown = min(len(names), MOST_BARS)
     # Two terms may have one name; a bar each.
@@ -32,10 +29,11 @@ def contribution_bars(
             "color": [COLOURS[0] if value > 0 else COLOURS[1] for value in values[:shown]],
             "pattern": {"shape": ["" if value > 0 else "/" for value in values[:shown]], "fgcolor": "#FFFFFF"},
         },
-        texttemplate=number,
+        text=[_signed(value, 2) for value in values[:shown]],
+        customdata=[_signed(value, 3) for value in values[:shown]],
         textposition="outside",
         cliponaxis=False,
-        hovertemplate="%{y}: %{x:+.3f}<extra></extra>",
+        hovertemplate="%{y}: %{customdata}<extra></extra>",
     )
     figure.add_vline(x=0, line={"color": QUIET, "width": 1})
     reach = max((abs(value) for value in values[:shown]), default=1.0) * 1.5 or 1.0
@@ -46,3 +44,7 @@ def contribution_bars(
         categoryorder="array", categoryarray=rungs[::-1], ticks="", showgrid=False, tickfont={"size": 12}
     )
     return note_points(figure, shown, len(names))
+
+
+def _signed(value: float, digits: int) -> str:
+    return f"{value:+.{digits}f}".replace("-", "−")  # with the sign of the axis

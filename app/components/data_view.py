@@ -140,7 +140,13 @@ def pair_figure(outputs: Outputs, labels: Labels) -> None:
     limits = (0.0, 1.0) if ranking else (-1.0, 1.0)
     figure(
         co_occurrence(
-            matrix, names, title=title, scale=scale, limits=limits, groups=None if groups is None else groups.tolist()
+            matrix,
+            names,
+            title=title,
+            scale=scale,
+            limits=limits,
+            groups=None if groups is None else groups.tolist(),
+            group_names=column_names(outputs, labels),
         ),
         _pair_table(matrix, names, scale),
         key="pairs",
@@ -156,9 +162,14 @@ def pair_figure(outputs: Outputs, labels: Labels) -> None:
         )
 
 
+def column_names(outputs: Outputs, labels: Labels) -> list[str]:
+    """Return what each column of the outputs is called."""
+    return [labels.columns.get(column, name) for column, name in zip(outputs.columns, outputs.names, strict=True)]
+
+
 def part_names(outputs: Outputs, labels: Labels) -> list[str]:
     """Return what each item or option is called, in the order of ``parts_held``."""
-    called = [labels.columns.get(column, name) for column, name in zip(outputs.columns, outputs.names, strict=True)]
+    called = column_names(outputs, labels)
     if outputs.kind != "configurations":
         return called
     mark = _("{slot}: {option}")

@@ -56,7 +56,7 @@ def run_list(runs: tuple[RunView, ...]) -> None:
             with state:
                 state_badge(run.state)
             with when:
-                st.caption(moment(run.created, place.language()))
+                st.caption(moment(run.finished or run.created, place.language()))
             with step:
                 if st.button(_("Open"), key=f"run_{run.id}", width="stretch"):
                     open_run_from_list(run)

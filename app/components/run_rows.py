@@ -124,7 +124,7 @@ def _facts(run: RunView, span: Span | None) -> Mapping[str, str]:
         "best": MISSING if span is None else decimal(span.least, lang),
         "last": MISSING if span is None else decimal(span.last, lang),
         "duration": duration(run.elapsed, lang),
-        "started": moment(run.created, lang),
+        "started": MISSING if run.started is None else moment(run.started, lang),
         "seed": str(run.spec.seed),
         "name": run.id,
     }

@@ -94,55 +94,52 @@ def _choices(result: Result) -> tuple[ValueTable, Request]:
             column_config={"name": _("Part"), **{key: heads[key] for key in frame.columns if key != "name"}},
             key="value_table",
         )
-        one, two, three, four, five = st.columns(5, vertical_alignment="bottom")
+        one, two, three = st.columns(3, vertical_alignment="bottom")
         unit = one.text_input(_("Currency"), key="currency", max_chars=12)
         bonus = two.number_input(_("Bonus if all is right"), value=0.0, key="bonus")
+        idle = three.number_input(
+            _("Worth of leaving a row alone"),
+            value=None,
+            placeholder=_("what its misses cost") if result.schema.kind == "subsets" else "0",
+            key="not_acting",
+        )
+        sizes = _sizes() if result.schema.kind == "subsets" else None
+        one, two, three = st.columns(3, vertical_alignment="bottom")
         names = {"exact": _("not right as a whole"), "items": _("share of wrong parts")}
-        loss = three.selectbox(_("What is risked"), list(names), format_func=names.__getitem__, key="loss")
-        alpha = four.number_input(
+        loss = one.selectbox(_("What is risked"), list(names), format_func=names.__getitem__, key="loss")
+        alpha = two.number_input(
             _("Accepted risk"), value=0.1, step=0.05, key="alpha", help=_("Between 0 and 1: 0.1 is one in ten.")
         )
         lang = place.language()
         sures: dict[float | None, str] = {None: _("on average")}
         sures |= {delta: _("{sure} certain").format(sure=percent(1 - delta, lang, 0)) for delta in (0.1, 0.05)}
-        sure = five.selectbox(
+        sure = three.selectbox(
             _("Guarantee"),
             list(sures),
             format_func=sures.__getitem__,
             key="delta",
             help=_("On average: over all rows. Certain: among the answered rows."),
         )
-        idle, sizes = _besides(result)
     typed = pd.DataFrame(edited).assign(name=frame["name"])
     where = _("The value table")
     besides = Besides(float(bonus), unit, None if idle is None else float(idle), sizes)
     return edited_values(typed, result.schema, besides, where), (loss, float(alpha), sure)
 
 
-def _besides(result: Result) -> tuple[float | None, pd.DataFrame | None]:
-    """Draw what a row is worth that is left alone and, for subsets, what chosen parts cost by their number."""
-    left, right = st.columns([1, 2], gap="medium")
-    idle = left.number_input(
-        _("Worth of leaving a row alone"),
-        value=None,
-        placeholder=_("what its misses cost") if result.schema.kind == "subsets" else "0",
-        key="not_acting",
+def _sizes() -> pd.DataFrame:
+    """Draw what chosen parts cost by their number."""
+    st.caption(_("Cost of each chosen part, by how many are chosen"))
+    sizes = st.data_editor(
+        pd.DataFrame({"size": pd.Series(dtype="Int64"), "cost": pd.Series(dtype="float")}),
+        num_rows="dynamic",
+        hide_index=True,
+        column_config={
+            "size": st.column_config.NumberColumn(_("From this many on"), step=1),
+            "cost": st.column_config.NumberColumn(_("Cost of each")),
+        },
+        key="size_costs",
     )
-    if result.schema.kind != "subsets":
-        return idle, None
-    with right:
-        st.caption(_("Cost of each chosen part, by how many are chosen"))
-        sizes = st.data_editor(
-            pd.DataFrame({"size": pd.Series(dtype="Int64"), "cost": pd.Series(dtype="float")}),
-            num_rows="dynamic",
-            hide_index=True,
-            column_config={
-                "size": st.column_config.NumberColumn(_("From this many on"), step=1),
-                "cost": st.column_config.NumberColumn(_("Cost of each")),
-            },
-            key="size_costs",
-        )
-    return idle, pd.DataFrame(sizes)
+    return pd.DataFrame(sizes)
 
 
 def _risk(record: dict[str, Any], *, muted: bool) -> None:

@@ -161,10 +161,14 @@ def _section(section: Section) -> None:
 
 
 def _quantity(item: Counted) -> Quantity:
-    """The number large, its interval and how it is to be read small beneath it."""
+    """The number large; its unit or interval and how it is to be read small beneath it."""
     text = item.number.text.replace("\N{NO-BREAK SPACE}", " ")
     value, _mark, rest = text.partition("（" if "（" in text else " (")
-    return Quantity(item.label, value, " · ".join(part for part in (rest[:-1], item.note) if part))
+    below = rest[:-1]
+    # A unit that is a word would break the large number on a narrow screen.
+    if item.number.kind in ("number", "nat") and value.endswith(item.number.unit) and item.number.unit != "%":
+        value, below = value.removesuffix(item.number.unit).rstrip(), below or item.number.unit
+    return Quantity(item.label, value, " · ".join(part for part in (below, item.note) if part))
 
 
 def _frame(table: Table) -> pd.DataFrame:

@@ -90,9 +90,24 @@ def test_ladder_keeps_the_order_and_groups_by_distance() -> None:
 
 def test_co_occurrence_leaves_cells_without_meaning_empty() -> None:
     matrix = np.array([[np.nan, 0.5], [0.5, np.nan]])
-    trace = charts.co_occurrence(matrix, ["a", "b"], title="t", scale="s", groups=[0, 1]).to_dict()["data"][0]
+    trace = charts.co_occurrence(matrix, ["a", "b"], title="t", scale="s").to_dict()["data"][0]
     assert [list(row) for row in trace["z"]] == [[None, 0.5], [0.5, None]]
     assert (trace["zmin"], trace["zmax"]) == (-1.0, 1.0)
+
+
+def test_columns_of_co_occurrence_are_named_by_slot_or_numbered_where_they_are_many() -> None:
+    def drawn(count: int, **groups: Any) -> tuple[Any, Any]:
+        layout = charts.co_occurrence(np.eye(count), [f"n{i}" for i in range(count)], title="t", scale="s", **groups)
+        return layout.layout.xaxis, layout.layout.yaxis
+
+    columns, rows = drawn(20)
+    assert columns.ticktext == rows.ticktext == tuple(f"n{i}" for i in range(20))
+    columns, rows = drawn(21)
+    assert columns.ticktext is None
+    assert (rows.ticktext[0], rows.ticktext[20], rows.tickvals[20]) == ("1. n0", "21. n20", 21)
+    columns, rows = drawn(25, groups=[0] * 4 + [2] * 21, group_names=["motor", "unused", "gear"])
+    assert (columns.ticktext, columns.tickvals) == (("motor", "gear"), (2.5, 15.0))
+    assert rows.ticktext[24] == "n24"
 
 
 def test_combination_frequency_is_a_bar_a_group() -> None:

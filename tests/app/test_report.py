@@ -486,6 +486,12 @@ def test_the_page_is_the_report(lang: Language, run: str, reports: dict[Language
     shown = bare(_text(app))
     for statement in reports[lang].meeting:
         assert bare(statement.text) in shown
+    units = ("nat", "ナット")
+    counted = [one.number for section in reports[lang].sections for one in section.quantities]
+    large = [bare(head.value).replace("\\", "") for head in app.subheader]
+    for number in (number for number in counted if number.unit in units):
+        assert re.split(r"[（(]", bare(number.text))[0].removesuffix(number.unit) in large
+    assert not [value for value in large if value.endswith(units)], "a word breaks the large number on a telephone"
     app.number_input(key="success_value").set_value(300.0).run()
     assert translate("Net worth of the successes found", lang) in _text(healthy(app))
     app.selectbox(key="report_success").set_value(("", "")).run()

@@ -9,6 +9,7 @@ from babel.messages.mofile import read_mo
 from babel.messages.pofile import read_po
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from app.text import FOLDER, as_language, catalogue, language_of, sentence, translate
 from app.text.extract import extract
@@ -54,6 +55,15 @@ def test_japanese_has_full_width_punctuation_and_no_half_width_kana() -> None:
         assert not any("\uff61" <= mark <= "\uff9f" for mark in text), text
         for left, right in itertools.pairwise(text):
             assert not (left > "\u3040" and right in ",:;?!"), text
+
+
+def test_bold_words_of_translations_are_bold() -> None:
+    """Two stars after a full stop close nothing where the next sentence follows at once, as Japanese is written."""
+    parser = MarkdownIt()
+    bold = {english: text for english, text in _japanese().items() if english.count("**") >= 2}
+    assert bold
+    assert not [text for text in bold.values() if "**" in parser.render(text)]
+    assert not [english for english in bold if "**" in parser.render(english)]
 
 
 def test_sentence_fills_in_the_translated_template() -> None:

@@ -112,4 +112,5 @@ def test_bars_show_the_largest_and_tell_how_many() -> None:
     assert len(chart.data[0].x) == MOST_BARS
     assert chart.layout.meta == {"shown": MOST_BARS, "total": 20}
     assert chart.data[0].marker.pattern.shape[1] == "/", "not colour alone"
+    assert (chart.data[0].text[0], chart.data[0].text[1]) == ("+5.00", "−4.75"), "with the minus sign of the axis"
     assert contribution_bars([], [], title="Nothing", axis="nat").layout.meta["total"] == 0
