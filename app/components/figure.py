@@ -1,5 +1,7 @@
 """A chart with its data under it: the finding as its title, the table one click away, the file one more."""
 
+import pickle
+import zlib
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -46,6 +48,10 @@ def prepared(chart: go.Figure, table: pd.DataFrame) -> Drawing:
     shown = go.Figure(chart).update_layout(title_text="", margin_t=40 if layout["showlegend"] else 12)
     if is_night():
         shown = by_night(shown)
+    # The frontend draws each chart twice: the second time with arrays and objects that are equal but not the same. It
+    # finds nothing to do if a revision says so of arrays, no other object is left, and the size, which it sets, is fixed.
+    shown.update_layout(meta=None, autosize=True)
+    shown.update_layout(datarevision=zlib.crc32(pickle.dumps(shown.to_dict())))
     meta: dict[str, int] = layout.get("meta") or {}
     return Drawing(finding, shown, meta.get("shown", 0), meta.get("total", 0), table)
 

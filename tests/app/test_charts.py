@@ -4,11 +4,13 @@ import itertools
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
 from app import charts
 from app.charts.style import DASHES, SYMBOLS, blank, thinned, wrapped
+from app.components.figure import prepared
 
 
 def _points(figure: go.Figure) -> int:
@@ -119,6 +121,18 @@ def test_titles_wrap_and_thinning_keeps_both_ends() -> None:
     assert "<br>" in wrapped("word " * 40)
     kept = thinned(100_000)
     assert (kept[0], kept[-1], len(kept), len(set(kept.tolist()))) == (0, 99_999, 5_000, 5_000)
+
+
+def test_a_drawing_says_whether_its_numbers_are_those_of_before() -> None:
+    def layout(shares: list[float], axis: str = "s") -> Any:
+        chart = charts.combination_frequency(["1", "2"], shares, title="t", times="n", share=axis)
+        return prepared(chart, pd.DataFrame()).chart.layout
+
+    before = layout([0.8, 0.2])
+    assert before.datarevision == layout([0.8, 0.2]).datarevision
+    assert before.datarevision != layout([0.7, 0.3]).datarevision
+    assert before.datarevision != layout([0.8, 0.2], "t").datarevision
+    assert before.meta is None, "an object, which the frontend takes for changed whenever it looks"
 
 
 # Machado, Oliveira and Fernandes 2009, severity 1.0, on linear RGB.
