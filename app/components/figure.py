@@ -48,8 +48,8 @@ def prepared(chart: go.Figure, table: pd.DataFrame) -> Drawing:
     shown = go.Figure(chart).update_layout(title_text="", margin_t=40 if layout["showlegend"] else 12)
     if is_night():
         shown = by_night(shown)
-    # The frontend draws each chart twice: the second time with arrays and objects that are equal but not the same. It
-    # finds nothing to do if a revision says so of arrays, no other object is left, and the size, which it sets, is fixed.
+    # The frontend draws each chart twice, the second time with arrays and objects that are equal but not the same.
+    # Then it finds nothing to do if a revision says so of arrays, no other object is left, and the size is its own.
     shown.update_layout(meta=None, autosize=True)
     shown.update_layout(datarevision=zlib.crc32(pickle.dumps(shown.to_dict())))
     meta: dict[str, int] = layout.get("meta") or {}
