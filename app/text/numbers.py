@@ -130,8 +130,8 @@ def duration(seconds: float | None, lang: Language) -> str:
     units = {"en": ("h", "min", "s"), "ja": ("時間", "分", "秒")}[lang]
     parts = [(hours, units[0]), (minutes, units[1]), (rest, units[2])]
     shown = [part for part in parts if part[0]][: 2 if hours or minutes else 1]
-    gap = "" if lang == "ja" else NBSP
-    return gap.join(f"{number}{gap}{unit}" for number, unit in shown) or f"0{gap}{units[2]}"
+    gap, between = ("", "") if lang == "ja" else (NBSP, " ")  # a line breaks between the two, if at all
+    return between.join(f"{number}{gap}{unit}" for number, unit in shown) or f"0{gap}{units[2]}"
 
 
 def combinations(log_number: float, lang: Language) -> str:
