@@ -157,7 +157,8 @@ def co_occurrence(
         figure.update_xaxes(**axis, tickformat="d")
     else:
         at, names = zip(*columns, strict=True)
-        figure.update_xaxes(**axis, tickmode="array", tickvals=at, ticktext=names, autotickangles=[0, -60])
+        axis |= {"tickmode": "array", "tickvals": at, "ticktext": names, "ticklabeloverflow": "allow"}
+        figure.update_xaxes(**axis, autotickangles=[0, -60])
     for _group, first, _last in blocks[1:]:
         figure.add_vline(x=first - 0.5, line={"color": QUIET, "width": 1})
         figure.add_hline(y=first - 0.5, line={"color": QUIET, "width": 1})

@@ -1,5 +1,6 @@
 """How every figure looks: six colours that stay apart for colour-blind eyes, fonts with kanji, one quiet layout."""
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -115,11 +116,10 @@ def wrapped(title: str, limit: int = 96) -> str:
 def unwrapped(text: str) -> str:
     """Return a wrapped text on one line again.
 
-    >>> unwrapped("one<br>two"), unwrapped("一つ、<br>二つ")
-    ('one two', '一つ、二つ')
+    >>> unwrapped("one<br>two"), unwrapped("一つ、<br>二つ"), unwrapped("log p<br>（ナット）")
+    ('one two', '一つ、二つ', 'log p（ナット）')
     """
-    lines = text.split("<br>")
-    return "".join(f"{line} " if ord(line[-1:] or " ") <= _LATIN else line for line in lines[:-1]) + lines[-1]
+    return re.sub(f"(?<=[\\0-{chr(_LATIN)}])<br>(?![（「])", " ", text).replace("<br>", "")
 
 
 def beside_names(axis: str) -> str:
@@ -161,9 +161,12 @@ def shared(limit: int, sizes: list[int]) -> list[int]:
 def _words(title: str) -> list[str]:
     words, word = [], ""
     for mark in title:
+        # Latin text breaks at spaces; Japanese may break around its brackets and behind its punctuation.
+        if mark in "（「" and word:
+            words.append(word)
+            word = ""
         word += mark
-        # Latin text breaks at spaces; Japanese may break behind its punctuation and particles' commas.
-        if mark in " 、。)」":
+        if mark in " 、。)）」":
             words.append(word)
             word = ""
     return [*words, word] if word else words

@@ -1,9 +1,14 @@
 """Finished runs of small samples, really done by the job process once a session."""
 
+import json
+import os
+import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock, Timeout
 from streamlit.testing.v1 import AppTest
 
 from jebm_core.runs import RunSpec, RunStore
@@ -43,6 +48,21 @@ def wait_until_ended(store: RunStore, run: str, seconds: float = 240.0) -> State
         assert time.monotonic() < until, f"the run is still {view.state.value}"
         time.sleep(0.2)
     return view.state
+
+
+@pytest.fixture
+def no_runner(private_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What is queued stays so: nobody starts a runner, and nobody else can be it."""
+    monkeypatch.setattr("jebm_core.runs.store.start_runner", lambda *_args, **_more: False)
+    home = RunStore().home
+    lock = FileLock(home.runner_lock)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:  # earlier tests left one behind, which waits a minute for more work
+        os.kill(json.loads((home.folder / "runner.json").read_text("utf-8"))["pid"], signal.SIGTERM)
+        lock.acquire(timeout=60)
+    yield
+    lock.release()
 
 
 @pytest.fixture(scope="session")

@@ -63,9 +63,8 @@ def _has_japanese(text: str) -> bool:
 
 
 @pytest.fixture
-def queued(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def queued(no_runner: None) -> Iterator[str]:
     """A run that waits, without anybody to start it."""
-    monkeypatch.setattr("jebm_core.runs.store.start_runner", lambda *_args: False)
     store = RunStore()
     run = store.enqueue(small_spec("suppliers"))
     yield run
