@@ -27,7 +27,6 @@ pytestmark = [
     pytest.mark.slow,  # MLflow takes seconds to make its own tables
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),  # and uses them in a way of before
 ]
-ROOT = Path(__file__).resolve().parent.parent
 ME = identity_of(os.getpid()) or ProcessIdentity(0, "", "")
 SECRET = "tracking-password"
 
@@ -156,7 +155,7 @@ made.copy(run)
 def test_a_copy_that_was_killed_goes_on_without_doubling(store: RunStore, server: str, tmp_path: Path) -> None:
     run = made(store, 9)
     line = [sys.executable, "-c", KILLED, str(store.home.folder), server, run]
-    assert subprocess.run(line, cwd=ROOT).returncode == -signal.SIGKILL
+    assert subprocess.run(line).returncode == -signal.SIGKILL
     (copy,) = all_runs(tmp_path)
     assert copy.info.status == "RUNNING"
     assert copy.data.tags[STEP] == str(progress_step("training", 3))
