@@ -153,6 +153,13 @@ def test_ticks_become_a_comparison(runs: dict[str, str]) -> None:
     assert len(in_url(app, "runs").split(",")) == 2
 
 
+def test_a_run_that_never_began_has_no_start(cancelled: str, runs: dict[str, str]) -> None:
+    began = opened(states="succeeded", columns="started").text
+    assert began
+    assert all(re.search(r"20\d\d", fact.value) for fact in began)
+    assert [fact.value for fact in opened(states="cancelled", columns="started").text] == ["–"]
+
+
 def test_filters_and_columns_are_part_of_the_link(cancelled: str, runs: dict[str, str]) -> None:
     app = opened(states="cancelled,nonsense", columns="best,name,nonsense", data="nonsense")
     assert app.multiselect(key="run_states").value == ["cancelled"]
