@@ -89,11 +89,12 @@ def test_a_run_is_copied_whole_and_once(store: RunStore, server: str, tmp_path: 
     sweep = made(store, 0, kind_of_work=SWEEP)
     run = made(store, title="試行", parent=sweep, project="Boats", settings={"samples": 8, "note": "x" * 900})
     failed = made(store, 1, State.FAILED)
+    about_it = made(store, 0, kind_of_work=SWEEP, parent=run)
     mirror = Mirror(store, server)
-    assert list(mirror.copy_all()) == [(sweep, True), (run, True), (failed, True)]
-    assert list(mirror.copy_all()) == [(sweep, False), (run, False), (failed, False)]
+    assert list(mirror.copy_all()) == [(sweep, True), (run, True), (failed, True), (about_it, True)]
+    assert list(mirror.copy_all()) == [(sweep, False), (run, False), (failed, False), (about_it, False)]
     copies = {copy.data.tags[RUN]: copy for copy in all_runs(tmp_path)}
-    assert set(copies) == {sweep, run, failed}
+    assert set(copies) == {sweep, run, failed, about_it}
     copy = copies[run]
     view = store.run(run)
     assert (copy.info.status, copy.info.run_name) == ("FINISHED", "試行")

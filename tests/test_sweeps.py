@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -24,11 +25,11 @@ from jebm_core.runs.identity import ProcessIdentity, identity_of
 from jebm_core.runs.job import find_work, run_job
 from jebm_core.runs.message import Message
 from jebm_core.runs.queue import LastWord, RunQueue
-from jebm_core.runs.records import FIT, SWEEP, progress_step
+from jebm_core.runs.records import FIT, progress_step
 from jebm_core.runs.schema import run as run_table
 from jebm_core.runs.search_space import choices_of, default_space, read_space, size_of
 from jebm_core.runs.sweeping import falls_behind, next_choice, sweep_of_run, sweep_spec, trial_of_sweep
-from jebm_core.runs.trials import PRUNED, Trial, pareto, read_trials
+from jebm_core.runs.trials import PRUNED, Trial, pareto, read_trials, title_and_number, trial_title
 from tests.test_runs import ended, processes_of, until
 
 pytest.importorskip("optuna")
@@ -193,7 +194,7 @@ def test_a_sweep_steps_aside_for_its_trials_and_sums_them_up(store: RunStore) ->
     assert {trial["log_partition_error"] for trial in said["trials"]} == {0.1}
     assert (said["best"], said["wanted"], said["trials"][0]["choice"]) == (2, 3, {})
     assert 2 in said["pareto"]
-    assert store.about("", SWEEP)[0].id == sweep
+    assert store.sweeps()[0].id == sweep
     assert sweep not in [view.id for view in store.list_runs()]
     assert len(store.list_runs()) == 3
     alone = store.enqueue(fit_spec(store))
@@ -395,6 +396,29 @@ def test_the_command(running: RunStore, tmp_path: Path, capsys: pytest.CaptureFi
     assert "Search space: expected a setting among affinity" in capsys.readouterr().err
     for process in processes_of(running.home):  # the command's runner would wait a minute for more
         process.kill()
+
+
+def test_sweeps_are_found_whatever_they_are_about(running: RunStore, capsys: pytest.CaptureFixture[str]) -> None:
+    fit = running.enqueue(fit_spec(running))
+    alone = running.enqueue(sweep_spec(fit_spec(running), 2, SPACE))
+    about_it = running.enqueue(replace(sweep_spec(fit_spec(running), 2, SPACE), parent=fit, project="Boats"))
+    assert [view.id for view in running.sweeps()] == [about_it, alone]
+    assert [view.id for view in running.sweeps("Boats")] == [about_it]
+    assert main(["runs", "list", "--json", "-"]) == 0
+    assert [one["id"] for one in json.loads(capsys.readouterr().out)["runs"]] == [about_it, alone, fit]
+
+
+def test_a_trial_is_called_by_its_sweep_and_its_number(store: RunStore) -> None:
+    spec = fit_spec(store)
+    views = {
+        title: store.run(store.enqueue(replace(spec, title=title, parent=parent)))
+        for title, parent in ((trial_title("A · 2", 13), "sweep"), ("A · 3", ""), ("A · b", "sweep"))
+    }
+    assert {title: title_and_number(view) for title, view in views.items()} == {
+        "A · 2 · 13": ("A · 2", " · 13"),
+        "A · 3": ("A · 3", ""),
+        "A · b": ("A · b", ""),
+    }
 
 
 def test_noted_events_are_not_taken_for_others(store: RunStore) -> None:

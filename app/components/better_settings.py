@@ -15,11 +15,10 @@ from app.components.language import _, sentence
 from app.components.plain import escape
 from app.components.problem import problem
 from app.components.run_differences import SETTINGS
-from app.components.run_list import state_word
+from app.components.run_list import STOPPED_EARLY, state_word
 from app.components.storage import model_record, run_of, schema_of, store
 from app.components.study import finding, study
 from app.components.train_settings import WITH_A_SOURCE, WORDS
-from app.text import marked
 from app.text.numbers import count, decimal, duration
 from jebm_core.errors import UserError
 from jebm_core.runs.message import Message
@@ -30,7 +29,6 @@ from jebm_core.runs.sweeping import sweep_spec
 from jebm_core.runs.trials import PRUNED
 
 TRIALS: Final = (3, 6, 12, 24)
-_EARLY: Final = marked("Stopped early")
 _INSTEAD: Final = "sweep_instead_of"
 
 
@@ -226,7 +224,7 @@ def _table(trials: Sequence[Mapping[str, Any]], seconds: str, nll: str) -> pd.Da
         {
             _("Trial"): [trial["number"] for trial in trials],
             _("State"): [
-                _(_EARLY) if trial["state"] == PRUNED else state_word(State(trial["state"])) for trial in trials
+                _(STOPPED_EARLY) if trial["state"] == PRUNED else state_word(State(trial["state"])) for trial in trials
             ],
             _("Settings"): [_settings(trial) for trial in trials],
             nll: [trial["held_out_nll"] for trial in trials],
@@ -254,4 +252,4 @@ def _side_by_side(first: Mapping[str, Any], best: Mapping[str, Any]) -> None:
 
 
 def _state(name: str) -> str:
-    return _(_EARLY) if name == PRUNED else state_word(State(name))
+    return _(STOPPED_EARLY) if name == PRUNED else state_word(State(name))

@@ -14,8 +14,17 @@ from app.components.language import _, sentence
 from app.components.plain import escape
 from app.components.problem import problem
 from app.components.roles_table import KINDS, link_roles
-from app.components.run_list import run_title, state_badge
-from app.components.storage import damaged, evaluation_of, model_record, open_table, run_of, schema_of, store
+from app.components.run_list import FELL_BEHIND, run_title, state_badge
+from app.components.storage import (
+    damaged,
+    evaluation_of,
+    model_record,
+    open_table,
+    run_of,
+    schema_of,
+    stopped_early,
+    store,
+)
 from app.components.verdict import Verdict
 from app.samples import labels_of
 from app.text.numbers import count, moment
@@ -229,14 +238,15 @@ def provenance(result: Result) -> None:
 
 def _unfinished(view: RunView) -> None:
     with st.container(border=True, key="unfinished", gap="medium"):
-        state_badge(view.state)
+        early = view.id in stopped_early([view])
+        state_badge(view.state, early=early)
         words = {
             State.QUEUED: _("This run is waiting for its turn. Its results appear here when it has finished."),
             State.RUNNING: _("This run is still training. Its results appear here when it has finished."),
             State.FAILED: _("This run failed, so there are no results."),
             State.CANCELLED: _("This run was cancelled, so there are no results."),
         }
-        st.markdown(words[view.state])
+        st.markdown(_(FELL_BEHIND) if early else words[view.state])
         if view.message is not None and view.state is State.FAILED:
             st.caption(escape(sentence(view.message)))
         _to_training(_("See its progress") if not view.state.ended else _("See what can be done"))

@@ -1,5 +1,7 @@
 """The recent runs: what they are called, how they stand, and a way back into each."""
 
+from typing import Final
+
 import streamlit as st
 
 from app.components import place
@@ -12,6 +14,7 @@ from app.samples import samples
 from app.text import LANGUAGES, marked
 from app.text.numbers import moment
 from jebm_core.runs.records import RECALIBRATE, RunView, State
+from jebm_core.runs.trials import title_and_number
 
 _STATES: dict[State, tuple[str, str, Colour | str]] = {
     State.QUEUED: (marked("Waiting"), ":material/schedule:", "gray"),
@@ -22,9 +25,15 @@ _STATES: dict[State, tuple[str, str, Colour | str]] = {
 }
 
 
-def state_badge(state: State) -> None:
-    """Draw the state of a run: a word, an icon and a colour."""
-    word, icon, colour = _STATES[state]
+STOPPED_EARLY: Final = marked("Stopped early")
+FELL_BEHIND: Final = marked(
+    "This trial was stopped early, since others had been better at the same epoch. There are no results."
+)
+
+
+def state_badge(state: State, *, early: bool = False) -> None:
+    """Draw the state of a run: a word, an icon and a colour; ``early`` is for the trial of a sweep that fell behind."""
+    word, icon, colour = _STATES[state] if not early else (STOPPED_EARLY, ":material/content_cut:", "gray")
     st.badge(_(word), icon=icon, color=colour)  # pyright: ignore[reportArgumentType]
 
 
@@ -38,9 +47,10 @@ def run_title(view: RunView) -> str:
     lang = place.language()
     known = {sample.file: sample.title for sample in samples(lang)}
     # A title that was given in another language is still the sample's own.
-    given = {sample.title for code in LANGUAGES for sample in samples(code)} | {""}
-    own = known.get(view.spec.dataset_name) if view.spec.title in given else None
-    title = own or view.spec.title or view.spec.dataset_name
+    given = {sample.title for code in LANGUAGES for sample in samples(code)} | {"", view.spec.dataset_name}
+    title, number = title_and_number(view)
+    own = known.get(view.spec.dataset_name) if title in given else None
+    title = (own or title or view.spec.dataset_name) + number
     return _("{title}, recalibrated").format(title=title) if view.spec.kind_of_work == RECALIBRATE else title
 
 

@@ -15,7 +15,7 @@ from app.components.problem import problem
 from app.components.run_compare import LETTERS
 from app.components.run_filters import COLUMNS, Wanted
 from app.components.run_list import run_title, state_badge
-from app.components.storage import open_run_from_list, run_of, store
+from app.components.storage import open_run_from_list, run_of, stopped_early, store
 from app.components.training_result import begin_again
 from app.text.numbers import MISSING, count, decimal, duration, moment, size
 from jebm_core.errors import UserError
@@ -61,9 +61,10 @@ def run_rows(runs: Sequence[RunView], wanted: Wanted) -> None:
         at = st.pagination(pages, key=f"runs_page_{pages}")
     shown = runs[(at - 1) * PER_PAGE : at * PER_PAGE]
     spans = store().spans([run.id for run in shown], [_METRIC])
+    early = stopped_early(shown)
     with below:
         for run in shown:
-            _row(run, wanted, spans.get((run.id, _METRIC)))
+            _row(run, wanted, spans.get((run.id, _METRIC)), early=run.id in early)
     with bar:
         _compare_bar()
 
@@ -82,7 +83,7 @@ def _letter(run_id: str) -> str:
     return LETTERS[chosen.index(run_id)] if run_id in chosen else ""
 
 
-def _row(run: RunView, wanted: Wanted, span: Span | None) -> None:
+def _row(run: RunView, wanted: Wanted, span: Span | None, *, early: bool) -> None:
     title = escape(run_title(run))
     with st.container(border=True, key=f"run_row_{run.id}", gap="small"):
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -99,7 +100,7 @@ def _row(run: RunView, wanted: Wanted, span: Span | None) -> None:
                 )
             else:
                 st.markdown(f"**{title}**", width="stretch")
-            state_badge(run.state)
+            state_badge(run.state, early=early)
             if st.button(_("Open"), key=f"open_{run.id}", icon=":material/open_in_new:"):
                 open_run_from_list(run)
             _menu(run)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from jebm_core.errors import UserError
 from jebm_core.runs.ledger import UPLOADED
 from jebm_core.runs.records import RunSpec, RunView, State
 from jebm_core.runs.store import RunStore
+from jebm_core.runs.trials import PRUNED
 from jebm_core.tables import Examples, OutputSchema, Roles, Table, read_examples, read_table
 
 MAX_BYTES = 1_000_000_000
@@ -150,6 +151,12 @@ def keep_later_rows(content: bytes, name: str) -> str:
 def open_dataset(sha256: str | None) -> None:
     """Go to a data set, or leave the present one; roles, run and generator of another data set don't follow."""
     place.put(dataset=sha256, roles=None, run=None, generator=None)
+
+
+def stopped_early(runs: Sequence[RunView]) -> frozenset[str]:
+    """Return which runs are trials that a sweep stopped since they had fallen behind: nobody cancelled them."""
+    ended = [run.id for run in runs if run.state is State.CANCELLED and run.spec.parent]
+    return store().noted(PRUNED, ended) if ended else frozenset()
 
 
 def open_run_from_list(run: RunView) -> None:

@@ -17,9 +17,9 @@ from app.components.plain import escape
 from app.components.problem import problem
 from app.components.result import Result, draw_answer, load_result, open_run, run_line, unknown_run
 from app.components.roles_table import first_roles
-from app.components.run_list import run_list, state_badge
+from app.components.run_list import FELL_BEHIND, run_list, state_badge
 from app.components.stage_gate import Stage, stage_gate
-from app.components.storage import open_examples, open_table, recent_runs
+from app.components.storage import open_examples, open_table, recent_runs, stopped_early
 from app.components.verdict import Verdict, worst
 from app.data_summary import summarise
 from app.samples import samples
@@ -84,14 +84,15 @@ def _open_run(view: RunView) -> Result | None:
     run_line(view)
     if view.state is not State.SUCCEEDED:
         with st.container(border=True, key="answer", gap="small"):
-            state_badge(view.state)
+            early = view.id in stopped_early([view])
+            state_badge(view.state, early=early)
             words = {
                 State.QUEUED: _("**This run is waiting for its turn.**"),
                 State.RUNNING: _("**This run is training.** Its answer appears here when it has finished."),
                 State.FAILED: _("**This run failed.** The training page says why and what can be done."),
                 State.CANCELLED: _("**This run was cancelled.** It can be taken up again on the training page."),
             }
-            st.markdown(words[view.state])
+            st.markdown(_(FELL_BEHIND) if early else words[view.state])
             st.page_link("views/train.py", label=_("Go to training"), icon=":material/arrow_forward:")
         return None
     try:

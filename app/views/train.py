@@ -14,7 +14,16 @@ from app.components.preflight_card import preflight_facts, preflight_line
 from app.components.problem import problem
 from app.components.result import open_run, run_line, unknown_run
 from app.components.roles_table import first_roles
-from app.components.storage import open_examples, open_table, project_here, run_of, start_run, store
+from app.components.run_list import FELL_BEHIND, STOPPED_EARLY
+from app.components.storage import (
+    open_examples,
+    open_table,
+    project_here,
+    run_of,
+    start_run,
+    stopped_early,
+    store,
+)
 from app.components.train_settings import WITH_A_SOURCE, Choice, settings_form
 from app.components.training_result import other_settings, training_result
 from jebm_core.errors import SpecError, UserError
@@ -189,9 +198,11 @@ def _ended_early(view: RunView) -> None:
                 _("What to do: follow the sentence above, then take the run up again or start one with other settings.")
             )
         else:
+            early = view.id in stopped_early([view])
+            said = sentence(view.message) if view.message else _("The run was cancelled.")
             st.warning(
-                sentence(view.message) if view.message else _("The run was cancelled."),
-                title=_("This run was cancelled"),
+                _(FELL_BEHIND) if early else said,
+                title=_(STOPPED_EARLY) if early else _("This run was cancelled"),
                 icon=":material/cancel:",
             )
             resumes = store().folder(view.id).has_checkpoint()

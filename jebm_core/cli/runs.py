@@ -41,13 +41,11 @@ def list_runs(
     Example: jebm runs list --json runs.json
     """
     require_writable(json)
-    from jebm_core.runs.records import SWEEP
-
     store = store_at_hand()
     if project is not None:
         store.projects.project(project)
-    sweeps = [view for view in store.about("", SWEEP) if project in (None, view.spec.project)]
-    views = sorted([*store.list_runs(project=project), *sweeps], key=lambda view: -view.created)
+    both = [*store.list_runs(project=project), *store.sweeps(project)]
+    views = sorted(both, key=lambda view: -view.created)
     write_json(json, {"home": str(store.home.folder), "runs": [_record(store, view) for view in views]})
     lines = [f"{view.id:<10}{view.state.value:<11}{when(view.created)}  {title_of(view)}" for view in views]
     show(lines or [f"No runs in {store.home.folder} yet."], json)

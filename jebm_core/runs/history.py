@@ -80,6 +80,12 @@ def read_events(connection: Connection, run_id: str) -> tuple[Event, ...]:
     return tuple(Event(*row) for row in connection.execute(query.where(event.c.run == run_id).order_by(event.c.id)))
 
 
+def runs_with_event(connection: Connection, what: str, run_ids: Sequence[str]) -> frozenset[str]:
+    """Those of some runs that have an event of this name."""
+    query = select(event.c.run).where(event.c.what == what, event.c.run.in_(run_ids))
+    return frozenset(connection.execute(query).scalars())
+
+
 def write_parameters(connection: Connection, run_id: str, spec: Mapping[str, object]) -> None:
     """Keep what a run was asked for, one value a row."""
     rows = [{"run": run_id, "key": key, "value": json.dumps(value)} for key, value in flattened(spec)]

@@ -26,7 +26,7 @@ from filelock import FileLock
 from jebm_core.errors import SpecError, UserError
 from jebm_core.runs.home import Home, home_at
 from jebm_core.runs.ledger import EXPORTED
-from jebm_core.runs.records import SWEEP, ProgressRow, RunView, State
+from jebm_core.runs.records import ProgressRow, RunView, State
 from jebm_core.runs.store import RunStore
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Mirror:
         Raises:
             UserError: as `copy`.
         """
-        views = [*self._store.list_runs(), *self._store.about("", SWEEP)]
+        views = [*self._store.list_runs(), *self._store.sweeps()]
         for view in sorted(views, key=lambda view: view.created):
             yield view.id, self.copy(view.id)
 

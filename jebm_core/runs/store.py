@@ -25,6 +25,7 @@ from jebm_core.runs.history import (
     read_parameters,
     read_reports,
     read_spans,
+    runs_with_event,
 )
 from jebm_core.runs.home import Home, RunFolder, default_home, plain_name
 from jebm_core.runs.launch import start_runner
@@ -177,8 +178,13 @@ class RunStore:
         return self._views(run.c.kind.not_in(STUDIES), *theirs, *alone, limit=limit)
 
     def about(self, run_id: str, kind: str) -> tuple[RunView, ...]:
-        """The works of one kind about a run, newest first; with no run, those that are about none: sweeps."""
+        """The works of one kind about a run, newest first."""
         return self._views(run.c.parent == run_id, run.c.kind == kind)
+
+    def sweeps(self, project: str | None = None) -> tuple[RunView, ...]:
+        """All sweeps or those of a project, about a run or about none, newest first."""
+        theirs = () if project is None else (run.c.project == project,)
+        return self._views(run.c.kind == SWEEP, *theirs)
 
     def _views(self, *conditions: ColumnElement[bool], limit: int | None = None) -> tuple[RunView, ...]:
         query = select(run).where(*conditions).order_by(run.c.created.desc(), run.c.place.desc()).limit(limit)
@@ -217,6 +223,11 @@ class RunStore:
         """What happened to a run, in order: queued, claimed, started, requeued, … and how it ended."""
         with self._database.reading() as connection:
             return read_events(connection, run_id)
+
+    def noted(self, what: str, run_ids: Sequence[str]) -> frozenset[str]:
+        """Those of some runs to which something happened, by the name of its event. Cost: one query."""
+        with self._database.reading() as connection:
+            return runs_with_event(connection, what, run_ids)
 
     def parameters(self, run_id: str) -> dict[str, object]:
         """What a run was asked for, by dotted names such as ``settings.samples``, to compare runs by."""

@@ -32,7 +32,7 @@ from jebm_core.runs.records import FIT, SWEEP, RunSpec, State
 from jebm_core.runs.schema import run
 from jebm_core.runs.search_space import SearchSpace, Value, choices_of, size_of
 from jebm_core.runs.store import RunStore
-from jebm_core.runs.trials import CANCELLED, PRUNED, Trial, best_of, read_trials, summary_of
+from jebm_core.runs.trials import CANCELLED, PRUNED, Trial, best_of, read_trials, summary_of, trial_title
 from jebm_core.runs.work import fit_and_evaluate
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ def _watch(context: JobContext, over: threading.Event) -> None:
 def _enter_trial(context: JobContext, number: int, choice: Mapping[str, Value]) -> bool:
     """Queue a trial, unless the sweep is no longer wanted: then a trial would be nobody's."""
     settings = cast("Mapping[str, object]", context.spec.settings["fit"])
-    title = f"{context.spec.title or context.spec.dataset_name} · {number}"
+    title = trial_title(context.spec.title or context.spec.dataset_name, number)
     spec = replace(context.spec, kind_of_work=FIT, parent=context.run_id, settings={**settings, **choice}, title=title)
     store = RunStore(context.home)
     with Database(context.home.database).writing(alone=True) as connection:

@@ -18,6 +18,7 @@ from jebm_core.runs.store import RunStore
 PRUNED = "pruned"
 """The event of a trial that was stopped since others had been better at the same epoch; and what it is called then."""
 CANCELLED = "cancelled"
+_BEFORE_NUMBER = " · "
 
 
 @final
@@ -60,6 +61,19 @@ class Trial:
         return self.nll, self.log_partition_error, self.seconds
 
 
+def trial_title(base: str, number: int) -> str:
+    """What a trial is called: what its sweep is about, and its number."""
+    return f"{base}{_BEFORE_NUMBER}{number}"
+
+
+def title_and_number(view: RunView) -> tuple[str, str]:
+    """The title of a run without the number of a trial, and what has to follow it: nothing for any other run."""
+    if view.spec.kind_of_work != FIT or not view.spec.parent:
+        return view.spec.title, ""
+    base, between, number = view.spec.title.rpartition(_BEFORE_NUMBER)
+    return (base, between + number) if number.isdecimal() else (view.spec.title, "")
+
+
 def read_trials(store: RunStore, sweep: str, space: SearchSpace) -> tuple[Trial, ...]:
     """The trials of a sweep, the oldest first. Cost: the history of each."""
     views = reversed(store.about(sweep, FIT))
@@ -69,9 +83,8 @@ def read_trials(store: RunStore, sweep: str, space: SearchSpace) -> tuple[Trial,
 def _trial(store: RunStore, number: int, view: RunView, space: SearchSpace) -> Trial:
     settings = view.spec.settings
     choice = {name: settings[name] for name in space if settings.get(name) in space[name]}
-    state = view.state.value
-    if view.state is State.CANCELLED and any(event.what == PRUNED for event in store.events(view.id)):
-        state = PRUNED
+    pruned = view.state is State.CANCELLED and view.id in store.noted(PRUNED, [view.id])
+    state = PRUNED if pruned else view.state.value
     epochs, nll = {}, {}
     if view.state is not State.QUEUED:
         for row in store.history(view.id):

@@ -1,15 +1,21 @@
 """Trials of settings from the page: chosen, going on, found out, compared, done anew; in both languages."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from app.components import place
 from app.components.better_settings import answer
-from app.text import Language
+from app.components.run_list import FELL_BEHIND
+from app.samples import samples
+from app.text import Language, translate
 from jebm_core.runs import RunStore
+from jebm_core.runs.database import Database
+from jebm_core.runs.history import note_event
 from jebm_core.runs.records import FIT, SWEEP, State
+from jebm_core.runs.trials import PRUNED, trial_title
 from tests.app.conftest import healthy, wait_until_ended, with_data
 from tests.app.test_studies import keys, opened, said
 
@@ -69,6 +75,28 @@ def test_trials_do_not_crowd_out_the_runs_that_people_started(run: str) -> None:
     shown = keys(opened(run, "views/overview.py"))
     assert f"run_{run}" in shown
     assert not {f"run_{trial}" for trial in trials} & set(shown)
+
+
+@pytest.mark.parametrize("lang", ["en", "ja"])
+def test_a_trial_that_fell_behind_was_not_cancelled(lang: Language, run: str, no_runner: None) -> None:
+    store = RunStore()
+    spec = store.run(run).spec
+    sweep = store.about(run, SWEEP)[0].id if store.about(run, SWEEP) else run
+    trial = store.enqueue(replace(spec, parent=sweep, title=trial_title(spec.dataset_name, 4)))
+    try:
+        with Database(store.home.database).writing() as connection:
+            note_event(connection, trial, 1, PRUNED)
+        store.cancel(trial)
+        early, why = translate("Stopped early", lang), translate(FELL_BEHIND, lang)
+        for page in (TRAIN, "views/overview.py", "views/partition.py"):
+            app = opened(trial, page, lang)
+            assert why in "\n".join([said(app), *(str(one.value) for one in app.warning)]), page
+        listed = said(opened(trial, "views/runs.py", lang))
+        assert early in listed
+        (title,) = [sample.title for sample in samples(lang) if sample.file == spec.dataset_name]
+        assert f"**{title} · 4**" in listed
+    finally:
+        store.delete(trial)
 
 
 def test_trials_are_offered_again_and_need_something_to_try(run: str) -> None:
