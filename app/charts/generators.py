@@ -41,7 +41,8 @@ def funnel(stages: Sequence[str], counts: Sequence[int], shown: Sequence[str], *
     step = max(1, math.ceil(highest / 4))
     ticks = list(range(0, math.ceil(highest) + 1, step))
     raised = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
-    labels = [f"{10**power:,}" if power < 4 else f"10{str(power).translate(raised)}" for power in ticks]
+    plain = highest < 7  # one way of writing them all: 10,000 beside 100, or powers beside powers
+    labels = [f"{10**power:,}" if plain or not power else f"10{str(power).translate(raised)}" for power in ticks]
     figure.update_xaxes(title_text=axis, tickvals=ticks, ticktext=labels, tickangle=0, range=[0, highest * 1.04])
     figure.update_yaxes(categoryorder="array", categoryarray=list(stages)[::-1], ticks="", showgrid=False)
     return note_points(figure, len(stages), len(stages))

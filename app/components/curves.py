@@ -85,7 +85,7 @@ def training_chart(reports: Sequence[Mapping[str, Any]], *, running: bool) -> Tr
     independent = next((value for value in known if value is not None), None)
     labels = TrainingLabels(
         epoch=_("Epoch"),
-        held_out_nll=_("Held-out −log p, nat per row (lower is better)"),
+        held_out_nll=_("Validation −log p, nat per row (lower is better)"),
         model=_("This model"),
         independent=_("Independent parts"),
         objective=_("Training objective, nat (should fall)"),
@@ -103,16 +103,16 @@ def _title(nll: Sequence[float | None], independent: float | None, *, running: b
     known = [value for value in nll if value is not None]
     lang = place.language()
     if not known:
-        return _("No held-out likelihood yet")
+        return _("No validation likelihood yet")
     best = min(known)
     if independent is None:
-        return _("Held-out −log p has come down to {nll} nat per row").format(nll=decimal(best, lang))
+        return _("Validation −log p has come down to {nll} nat per row").format(nll=decimal(best, lang))
     gap = decimal(abs(independent - best), lang)
     if best < independent:
-        return _("Held-out rows are predicted {gap} nat better than by independent parts").format(gap=gap)
+        return _("Validation rows are predicted {gap} nat better than by independent parts").format(gap=gap)
     if running:
-        return _("Still {gap} nat behind independent parts on held-out rows").format(gap=gap)
-    return _("Held-out rows are predicted {gap} nat worse than by independent parts").format(gap=gap)
+        return _("Still {gap} nat behind independent parts on validation rows").format(gap=gap)
+    return _("Validation rows are predicted {gap} nat worse than by independent parts").format(gap=gap)
 
 
 # A new attempt may have gone back to a checkpoint.

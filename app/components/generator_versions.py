@@ -187,7 +187,7 @@ def _version(version: GeneratorVersion, draft: Draft, runs: Sequence[RunView]) -
             mark = _("{name} (open)") if version.id == draft.base else "{name}"
             st.markdown(f"**{escape(mark.format(name=version.title))}**")
             reference = _(REFERENCES.get(version.reference, version.reference))
-            st.caption(f"{moment(version.created, place.language())} · {escape(reference)}")
+            st.caption(f"{moment(version.created, place.language())}  \n{escape(reference)}")
         with used:
             _used(runs_of(version, runs))
         if step.button(_("Open"), key=f"open_{version.id}", width="stretch"):

@@ -57,23 +57,23 @@ def training_result(view: RunView) -> None:
     verdict, reasons = _health(summary, last)
     nll, independent = summary.get("held_out_objective"), summary.get("held_out_nll_independent")
     values = {"epochs": count(summary.get("epochs") or 0, lang), "gap": "", "nll": decimal(nll, lang)}
-    words = _("Training ended after {epochs} epochs at {nll} nat per held-out row.")
+    words = _("Training ended after {epochs} epochs at {nll} nat per validation row.")
     if verdict is Verdict.TRUSTED:
-        words = _("Training is healthy: it ended after {epochs} epochs at {nll} nat per held-out row.")
+        words = _("Training is healthy: it ended after {epochs} epochs at {nll} nat per validation row.")
     if nll is not None and independent is not None and nll < independent:
         values["gap"] = decimal(independent - nll, lang)
         words = _(
-            "Training is healthy: after {epochs} epochs held-out rows are predicted {gap} nat better than by "
+            "Training is healthy: after {epochs} epochs validation rows are predicted {gap} nat better than by "
             "independent parts."
         ) if verdict is Verdict.TRUSTED else _(
-            "After {epochs} epochs held-out rows are predicted {gap} nat better than by independent parts."
+            "After {epochs} epochs validation rows are predicted {gap} nat better than by independent parts."
         )  # fmt: skip
     answer_line(verdict, words.format(**values), [*reasons, *_stop_reason(view)])
     _ways_on()
     quantities(
         [
             Quantity(_("Epochs"), values["epochs"]),
-            Quantity(_("Held-out −log p"), decimal(nll, lang), _("nat per row")),
+            Quantity(_("Validation −log p"), decimal(nll, lang), _("nat per row")),
             Quantity(
                 _("Effective sample size"),
                 percent(last.get("effective_sample_size"), lang, 0),
@@ -96,7 +96,9 @@ def training_result(view: RunView) -> None:
         _(
             "Score and log-partition are learned together: the first part raises the score of what was observed, the "
             "second holds the total probability at one. The minimum over the log-partition is exact when the total "
-            "mass is 1 for every case. The effective sample size tells whether the draws suffice for the second part."
+            "mass is 1 for every case. The effective sample size tells whether the draws suffice for the second part. "
+            "Validation rows are set aside within the training rows and say when to stop; the held-out rows, which "
+            "judge the model on the other pages, are not among them."
         ),
         _("The joint objective is convex in the log-partition; its minimum is the likelihood."),
     )

@@ -67,7 +67,7 @@ def _before() -> None:
         empty_state(
             _("No run is open"),
             _(
-                "Training shows the objective, the effective sample size and the held-out likelihood while it "
+                "Training shows the objective, the effective sample size and the validation likelihood while it "
                 "goes on. Choose the data first; sensible settings are chosen for you."
             ),
             _("Choose the data"),

@@ -77,7 +77,7 @@ def take(folder: Path, home: Path, run: str, chromium: str, pages: list[str], de
                     page.wait_for_selector("h1", timeout=90_000)
                     settled(page)
                     height = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
-                    page.set_viewport_size({"width": width, "height": min(int(height) + 40, 6000)})
+                    page.set_viewport_size({"width": width, "height": min(int(height) + 40, 16000)})
                     settled(page)
                     suffix = "" if width == WIDE else f"_{width}"
                     page.screenshot(path=folder / f"{name}_{lang}{suffix}.png")
