@@ -38,7 +38,7 @@ def pptx(report: Report) -> bytes:
         for table in section.tables:
             slide = _slide(deck, report, table.title)
             _table(slide, report, table, Inches(1.6))
-    steps = [f"{one.title.text}\n{one.why.text}\n{h.effort} {one.effort.text}" for one in report.steps]
+    steps = [f"{one.title.text}\n{one.why.text}\n{h.effort} · {one.effort.text}" for one in report.steps]
     _list(deck, report, h.steps, steps)
     _list(deck, report, h.limits, [one.text for one in report.limits])
     _list(deck, report, h.origins, [f"{one.label}  {one.text}" for one in report.origins], small=True)

@@ -47,7 +47,7 @@ def body(report: Report, live: Mapping[str, str] | None = None) -> str:
         f"<section><h2>{escape(h.steps)}</h2><ol>"
         + "".join(
             f"<li><b>{escape(one.title.text)}</b><br>{escape(one.why.text)}<br>"
-            f'<span class="quiet">{escape(h.effort)}</span> {escape(one.effort.text)}</li>'
+            f'<span class="quiet">{escape(h.effort)}</span> · {escape(one.effort.text)}</li>'
             for one in report.steps
         )
         + "</ol></section>",

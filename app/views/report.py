@@ -183,7 +183,7 @@ def _end(report: Report) -> None:
         with st.container(border=True, gap="xsmall"):
             st.markdown(f"**{number}. {escape(step.title.text)}**")
             st.markdown(escape(step.why.text))
-            st.caption(f"{h.effort}: {escape(step.effort.text)}")
+            st.caption(f"{h.effort} · {escape(step.effort.text)}")
     st.subheader(h.limits, anchor=False)
     st.markdown("\n".join(f"- {escape(one.text)}" for one in report.limits))
     with st.expander(h.origins, icon=":material/history:", key="provenance"):
