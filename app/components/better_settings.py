@@ -223,9 +223,7 @@ def _table(trials: Sequence[Mapping[str, Any]], seconds: str, nll: str) -> pd.Da
     return pd.DataFrame(
         {
             _("Trial"): [trial["number"] for trial in trials],
-            _("State"): [
-                _(STOPPED_EARLY) if trial["state"] == PRUNED else state_word(State(trial["state"])) for trial in trials
-            ],
+            _("State"): [_state(trial["state"]) for trial in trials],
             _("Settings"): [_settings(trial) for trial in trials],
             nll: [trial["held_out_nll"] for trial in trials],
             _("Error of the log-partition, nat"): [trial["log_partition_error"] for trial in trials],

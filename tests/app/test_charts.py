@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 import pytest
 
 from app import charts
+from app.charts.generators import funnel
 from app.charts.style import DASHES, SYMBOLS, blank, thinned, wrapped
 from app.components.figure import prepared
 
@@ -200,3 +201,11 @@ def test_trials_stand_by_their_standing_and_empty_ones_are_left_out() -> None:
 def test_a_figure_carries_no_style_but_its_own() -> None:
     assert not blank("A finding").to_dict()["layout"].get("template")
     assert len(blank("A finding").to_json()) < 3000
+
+
+@pytest.mark.parametrize(
+    ("most", "written"), [(225_000, ["1", "100", "10,000", "1,000,000"]), (10**12, ["1", "10³", "10⁶", "10⁹", "10¹²"])]
+)
+def test_an_axis_of_counts_has_one_notation(most: int, written: list[str]) -> None:
+    figure = funnel(["All", "Valid"], [most, 377], ["", ""], title="", axis="")
+    assert list(figure["layout"]["xaxis"]["ticktext"]) == written
